@@ -1,0 +1,1 @@
+"""Findings out: risk events as HEC bytes, the sinks that take them, the exposition of metrics."""

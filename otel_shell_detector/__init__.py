@@ -1,0 +1,1 @@
+"""The composition root: configuration, pipeline, health, command line."""

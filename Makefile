@@ -1,0 +1,72 @@
+# One command each, the same by hand and in CI. Works with the make of macOS (GNU make 3.81).
+#   PYTHON=python3.12 make env    another interpreter
+#   PYTEST="-x -k window" make check    more arguments for pytest
+
+VENV ?= .venv
+PY := $(VENV)/bin/python
+PYTEST ?=
+
+ROOMS := detector telemetry otlp_receiver store exporter otel_shell_detector
+# Everything that is typed and linted. tools/verify-docs has no ending, for it is a command.
+TYPED := $(ROOMS) tests $(wildcard bench/*.py demo/*.py tools/*.py tools/verify-docs)
+# The rooms where a wrong branch means a shell that nobody sees: no branch of them goes untested.
+EXACT := detector otlp_receiver
+OTHERS := $(filter-out $(EXACT),$(ROOMS))
+
+empty :=
+comma := ,
+files_of = $(subst $(empty) $(empty),$(comma),$(addsuffix /*,$(1)))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo check test lint env peers docs locks check-pythons clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
+
+demo: ## see the service find shells in a real capture, in a minute
+	@VENV=$(VENV) tools/make-env runtime
+	@$(PY) demo/run.py
+
+check: lint ## lint, unit and property tests, no peers: the inner loop
+	$(PY) -m pytest -m "not peers" $(PYTEST)
+
+test: env ## everything: builds the peers, runs every test, holds the coverage
+	@peers/build --all >/dev/null || \
+	    { echo "The tests that need these peers are skipped by name, unless CI=true."; [ "$$CI" != true ]; }
+	@mkdir -p .cache/coverage
+	$(PY) -m coverage erase
+	$(PY) -m coverage run -m pytest $(PYTEST)
+	@$(PY) -m coverage combine --quiet
+	$(PY) -m coverage report --include='$(call files_of,$(EXACT))' --fail-under=100
+	@set -e; for room in $(OTHERS); do set -x; \
+	    $(PY) -m coverage report --include="$$room/*" --fail-under=90; { set +x; } 2>/dev/null; done
+
+lint: env ## ruff, mypy, the room table, generated documents
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy $(TYPED)
+	$(VENV)/bin/lint-imports --no-logo --cache-dir .cache/import-linter
+	$(PY) tools/verify-docs
+
+env: ## the environment of the above, made anew when locks/ or pyproject.toml change
+	@VENV=$(VENV) tools/make-env dev
+
+peers: ## build the real collector and the real HEC server of the tests (needs Go)
+	@peers/build --all >/dev/null
+
+docs: env ## write docs/configuration.md and docs/metrics.md from the code
+	$(PY) tools/verify-docs --write
+
+locks: ## pin the dependencies again (needs uv); LOCKS_UPGRADE=1 moves every pin
+	@locks/update
+
+check-pythons: ## unit and property tests on each other Python that we support and this machine has
+	@set -e; for python in python3.12 python3.13; do \
+	    if ! $$python --version >/dev/null 2>&1; then echo "$$python: not on this machine"; continue; fi; \
+	    PYTHON=$$python VENV=.cache/venv-$$python tools/make-env dev; \
+	    .cache/venv-$$python/bin/python -m pytest -q -o cache_dir=.cache/pytest-$$python -m "not peers" $(PYTEST); \
+	done
+
+clean: ## remove what these commands made here (the built peers stay in their cache)
+	rm -rf .venv .cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,6 +1,7 @@
 """The values that travel between the rooms: what was measured, what was concluded.
 
-Times are integers in nanoseconds. Three clocks exist and are never mixed (see ``docs/decisions/0002-time.md``):
+Times are integers in nanoseconds. Three clocks exist and are never mixed (see
+``docs/decisions/0002-time.md``):
 
 * *event time* (``time_ns``, ``start_ns``): what a node's collector wrote on a data point;
 * *service time* (``service_ns``): this service's own monotonic, persisted clock; it alone drives deadlines;
@@ -10,9 +11,11 @@ Times are integers in nanoseconds. Three clocks exist and are never mixed (see `
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 NANOSECONDS: Final = 1_000_000_000
 
@@ -52,9 +55,9 @@ class ShellId:
 class Point(NamedTuple):
     """One data point of a watched metric.
 
-    ``slot`` is the CPU state (``user``, ``system``, ``wait``, ...), empty for memory. ``value`` is ``None`` when
-    the point is flagged NO_RECORDED_VALUE (``DataPointFlags`` of opentelemetry-proto). Values are as received:
-    which of them are evidence is the detector's decision.
+    ``slot`` is the CPU state (``user``, ``system``, ``wait``, ...), empty for memory. ``value`` is ``None``
+    when the point is flagged NO_RECORDED_VALUE (``DataPointFlags`` of opentelemetry-proto). Values are as
+    received: which of them are evidence is the detector's decision.
     """
 
     metric: Metric
@@ -67,8 +70,8 @@ class Point(NamedTuple):
 class CommandLine:
     """A command line after redaction, cut to a bound.
 
-    ``text`` is at most 2 KiB of UTF-8. ``length`` (bytes of UTF-8) and ``sha256`` (hex) describe the whole redacted text.
-    ``sha256`` is empty when nothing was cut.
+    ``text`` is at most 2 KiB of UTF-8. ``length`` (bytes of UTF-8) and ``sha256`` (hex) describe the whole
+    redacted text. ``sha256`` is empty when nothing was cut.
     """
 
     text: str
@@ -85,9 +88,9 @@ class CommandLine:
 class Sample:
     """What one frame (``ResourceMetrics``) says of one watched process with one start time.
 
-    ``start_ns`` is as reported, 0 when absent. ``time_ns`` is the latest time of *any* of the frame's data points with that
-    start, ``process.cpu.time`` and the like included: a frame without utilization points is still a sign of life.
-    Empty text means that the attribute was absent or empty.
+    ``start_ns`` is as reported, 0 when absent. ``time_ns`` is the latest time of *any* of the frame's data
+    points with that start, ``process.cpu.time`` and the like included: a frame without utilization points is
+    still a sign of life. Empty text means that the attribute was absent or empty.
     """
 
     host: str
@@ -106,8 +109,9 @@ class Sample:
 class Record:
     """What one request says of one node: the unit of the journal and of the detector's input.
 
-    ``probe_times_ns`` are the times of the node's probe frames, that is of process frames which need not be shells: they show
-    that the node was scraped. ``init_start_ns`` is the start time of pid 1 if the request holds its frame, else 0.
+    ``probe_times_ns`` are the times of the node's probe frames, that is of process frames which need not be
+    shells: they show that the node was scraped. ``init_start_ns`` is the start time of pid 1 if the request
+    holds its frame, else 0.
     """
 
     node: NodeId
@@ -159,11 +163,12 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Statistics over the surviving windows of a span: unweighted means of window means; ``None`` without a point.
+    """Statistics over the surviving windows of a span: unweighted means of window means.
 
-    ``cpu`` averages points, states included, as Splunk's ``avg()`` does; ``cpu_total`` has the states summed per timestamp.
-    ``window_start_ns`` and ``window_end_ns`` bound the first and the last window, end exclusive. ``first_ns`` and ``last_ns``
-    are the times of the first and the last positive point.
+    A mean is ``None`` if no window had a point of its metric. ``cpu`` averages points, states included, as
+    Splunk's ``avg()`` does; ``cpu_total`` has the states summed per timestamp. ``window_start_ns`` and
+    ``window_end_ns`` bound the first and the last window, end
+    exclusive. ``first_ns`` and ``last_ns`` are the times of the first and the last positive point.
     """
 
     windows: int
@@ -180,9 +185,10 @@ class Span:
 class Finding:
     """A fact about a session, ready to be told.
 
-    ``event_id`` and ``session_id`` are UUIDs (version 5), equal for equal facts: a redelivery, a restart and a replay carry the
-    same. ``envelope_ns`` is the time of the event: never later than the arrival of the sample it comes from. ``first_seen_ns`` and
-    ``last_seen_ns`` span the session so far. ``release_ns`` (service time) orders findings and is in no payload.
+    ``event_id`` and ``session_id`` are UUIDs (version 5), equal for equal facts: a redelivery, a restart and
+    a replay carry the same. ``envelope_ns`` is the time of the event: never later than the arrival of the
+    sample it comes from. ``first_seen_ns`` and ``last_seen_ns`` span the session so far. ``release_ns``
+    (service time) orders findings and is in no payload.
     """
 
     event_id: str
@@ -206,8 +212,8 @@ class Finding:
 class SessionRow:
     """What must be remembered of an identity that has emitted, open or closed.
 
-    ``last_seen_ns`` is its last positive point. ``emitted`` counts the ``ongoing`` findings of the incarnation.
-    ``reason`` is ``None`` while it is open.
+    ``last_seen_ns`` is its last positive point. ``emitted`` counts the ``ongoing`` findings of the
+    incarnation. ``reason`` is ``None`` while it is open.
     """
 
     shell: ShellId

@@ -5,12 +5,14 @@ All three are called from the core thread alone; an implementation needs no lock
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NewType, Protocol
+from typing import TYPE_CHECKING, NewType, Protocol
 
-from detector.events import Event, Lane, Outcome, Queued
-from detector.types import Arrival, SessionRow, ShellId
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from detector.events import Event, Lane, Outcome, Queued
+    from detector.types import Arrival, SessionRow, ShellId
 
 Position = NewType("Position", int)
 """A place in the journal; later records have greater positions."""
@@ -20,20 +22,22 @@ class Journal(Protocol):
     """The ordered log of what was accepted."""
 
     def append(self, arrivals: Sequence[Arrival]) -> Position:
-        """Make arrivals durable and return the position after the last. Blocks until they are; raises :class:`StoreError`.
+        """Make arrivals durable and return the position after the last.
 
-        Not safe to repeat: a second call with the same arrivals appends them twice (the detector ignores repetitions).
+        Blocks until they are; raises :class:`StoreError`.
+        Not safe to repeat: a second call with the same arrivals appends them twice (the detector ignores
+        repetitions).
         """
         ...
 
     def read(self) -> Iterator[tuple[Position, Arrival]]:
-        """Yield what was appended and not read yet, in order. Each arrival is yielded once in the life of a process."""
+        """Yield what was appended and not read yet, in order; each arrival once in a process's life."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """One atomic change: session rows by key, events in order, and the journal's prefix that is no longer needed."""
+    """One atomic change: session rows by key, events in order, the journal's prefix that may go."""
 
     rows: tuple[SessionRow, ...] = ()
     events: tuple[Event, ...] = ()
@@ -56,7 +60,7 @@ class Outbox(Protocol):
     """Events on their way out, per lane in order of output."""
 
     def take(self, lane: Lane, limit: int) -> Sequence[Queued]:
-        """The first ``limit`` events of a lane. They stay in the outbox until they are settled; safe to repeat."""
+        """The first ``limit`` events of a lane. They stay until they are settled; safe to repeat."""
         ...
 
     def settle(self, outcomes: Sequence[Outcome]) -> None:

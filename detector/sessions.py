@@ -1,0 +1,146 @@
+"""Sessions: what an analyst sees of a shell, and what is remembered of it.
+
+A shell is a *candidate* until its first surviving window closes; then its session is *open* until it closes,
+for good::
+
+    CANDIDATE --first surviving window closes--> OPEN --exited | node_silent | pid_reused--> CLOSED
+        |                                          `--every renotify: ongoing
+        `--its last open window closes without surviving--> forgotten
+
+A session remembers which bins closed surviving: ``newest`` and one bit for each bin within the replay horizon
+before it. A point of such a bin is a repetition; a point of any other bin within the horizon is late but new,
+and opens a window of its own.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING
+
+from detector import evidence
+from detector.points import means
+from detector.tally import Tally
+
+if TYPE_CHECKING:
+    from detector.rules import Rules
+    from detector.types import ShellId
+    from detector.windows import Window
+
+
+class State(enum.Enum):
+    """Where a shell is in its life."""
+
+    CANDIDATE = enum.auto()
+    OPEN = enum.auto()
+    CLOSED = enum.auto()
+
+
+class Shell:
+    """The state of one incarnation of an identity.
+
+    ``sign_ns`` is the event time of the last sign of life. ``floor_ns`` is the last positive point of the
+    incarnation before this one: its bin and all before it are told already. ``open_windows`` counts the bins
+    that hold a window of it.
+    """
+
+    __slots__ = (
+        "_bits",
+        "_newest",
+        "_spent",
+        "early_bin",
+        "floor_ns",
+        "id",
+        "incarnation",
+        "known",
+        "notified_end_ns",
+        "open_windows",
+        "ordinal",
+        "sightings",
+        "sign_ns",
+        "since_notified",
+        "state",
+        "total",
+    )
+
+    def __init__(self, shell_id: ShellId) -> None:
+        self.id = shell_id
+        self.state = State.CANDIDATE
+        self.known = False
+        self.incarnation = 0
+        self.floor_ns = 0
+        self.ordinal = 0
+        self.early_bin: int | None = None
+        self.notified_end_ns = 0
+        self.open_windows = 0
+        self.sign_ns = 0
+        self.sightings: evidence.Sightings = ()
+        self.total = Tally()
+        self.since_notified: Tally | None = None
+        self._newest: int | None = None
+        self._bits = 0
+        self._spent: tuple[int, int] | None = None
+
+    def is_told(self, number: int, rules: Rules) -> bool:
+        """Whether that bin was counted: in this incarnation or before it, or before the clock went back."""
+        if self.floor_ns and number <= self.floor_ns // rules.window_ns:
+            return True
+        if self._spent and self._spent[0] <= number <= self._spent[1]:
+            return True
+        return (
+            self._newest is not None
+            and number <= self._newest
+            and bool(self._bits >> (self._newest - number) & 1)
+        )
+
+    def is_beyond_horizon(self, number: int, rules: Rules) -> bool:
+        """Whether that bin is too old to be remembered."""
+        return self._newest is not None and self._newest - number > rules.horizon_bins
+
+    def absorb(self, number: int, window: Window, rules: Rules) -> None:
+        """Count a surviving window that has closed."""
+        self._remember(number, rules)
+        self.sightings = evidence.merge(self.sightings, window.sightings)
+        window_means = means(window.points)
+        self.total.add(window_means, window.first, window.last)
+        if number == self.early_bin:
+            # It was told when it was still open.
+            self.early_bin = None
+            return
+        if self.since_notified is None:
+            self.since_notified = Tally()
+        self.since_notified.add(window_means, window.first, window.last)
+
+    def _remember(self, number: int, rules: Rules) -> None:
+        if self._newest is None or number > self._newest:
+            ahead = number - self._newest if self._newest is not None else 0
+            kept = self._bits << ahead if ahead <= rules.horizon_bins else 0
+            self._newest = number
+            self._bits = (kept | 1) & ((2 << rules.horizon_bins) - 1)
+        elif self._newest - number <= rules.horizon_bins:
+            self._bits |= 1 << (self._newest - number)
+
+    def restart_at(self, number: int, rules: Rules) -> None:
+        """Start the memory anew at a bin: the node's clock went back behind the horizon.
+
+        The bins between the session's first and its newest are told and stay so, or the way up again would
+        count them twice.
+        """
+        if self._newest is not None and self.total.windows:
+            first = self.total.first_ns // rules.window_ns
+            low, high = self._spent or (first, self._newest)
+            self._spent = (min(low, first), max(high, self._newest))
+        start_ns = number * rules.window_ns
+        self._newest = number
+        self._bits = 0
+        self.sign_ns = start_ns
+        self.notified_end_ns = min(self.notified_end_ns, start_ns + rules.window_ns)
+        self.total.rewind()
+
+    def last_told_ns(self, rules: Rules) -> int:
+        """The event time up to which the next incarnation must not count anything."""
+        return max(self.total.last_ns, (self._spent[1] + 1) * rules.window_ns - 1 if self._spent else 0)
+
+    def went_back(self, newest_of_node: int, rules: Rules) -> bool:
+        """Whether the node's newest recent bin lies more than the horizon before what was seen here."""
+        newest = max(self._newest or 0, self.sign_ns // rules.window_ns)
+        return newest_of_node < newest - rules.horizon_bins

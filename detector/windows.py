@@ -1,0 +1,131 @@
+"""Windows: which points belong together, and when they are final.
+
+Theory of operation
+-------------------
+1. A window is a 10 s *bin* of event time, aligned to the epoch: bin ``b`` holds the times ``[b * window, (b +
+1) * window)``. Event
+   time does nothing else: it places points, it closes nothing.
+2. An open window of a shell is a *set* of valid points. Order, repetition and batching cannot be seen in it.
+3. A window (node, bin) closes ``window + lateness`` of service time after the arrival of its first point of
+any watched process, and
+   takes all older open windows of the node with it, oldest first. So what arrives within the lateness is
+   counted, whatever the node's clock says.
+4. A window survives if it holds a positive point. That is the search's ``> 0`` filter on means, since
+negative points are left out. 5. A window that has closed never changes (``sessions.py`` remembers which bins
+closed surviving).
+
+::
+
+    arrival of the first point of bin b          b closes, with every older open bin
+    |                                            |
+    +--------------- window + lateness ----------+----> service time
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from detector import evidence, points
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from detector.sessions import Shell
+    from detector.types import Point, Sample
+
+
+class Window:
+    """The open window of one shell in one bin."""
+
+    __slots__ = ("first", "last", "points", "sightings")
+
+    def __init__(self) -> None:
+        self.points = b""
+        self.sightings: evidence.Sightings = ()
+        self.first = (0, 0)
+        self.last = (0, 0)
+
+    @property
+    def survives(self) -> bool:
+        """Whether it holds a positive point."""
+        return self.first[0] > 0
+
+    def add(self, sample: Sample, valid: Iterable[Point], wall_ns: int) -> int:
+        """Add valid points that arrived at ``wall_ns``; return how many conflicted with another value."""
+        valid = tuple(valid)
+        self.points, conflicts = points.merge(self.points, valid)
+        self.sightings = evidence.merge(self.sightings, evidence.sighting(sample))
+        for point in valid:
+            if point.value:
+                self._see(point.time_ns, min(point.time_ns, wall_ns))
+        return conflicts
+
+    def _see(self, time_ns: int, envelope_ns: int) -> None:
+        # Strictly: of repetitions the first arrival counts.
+        if not self.first[0] or time_ns < self.first[0]:
+            self.first = (time_ns, envelope_ns)
+        if time_ns > self.last[0]:
+            self.last = (time_ns, envelope_ns)
+
+
+class Bin:
+    """The open windows of one node in one bin, with their common deadline."""
+
+    __slots__ = ("deadline_ns", "windows")
+
+    def __init__(self, deadline_ns: int) -> None:
+        self.deadline_ns = deadline_ns
+        self.windows: dict[Shell, Window] = {}
+
+
+class OpenBins:
+    """The open bins of one node.
+
+    Arrivals do not go back in service time, so bins are kept in order of their deadlines by keeping them in
+    order of creation.
+    """
+
+    __slots__ = ("_bins",)
+
+    def __init__(self) -> None:
+        self._bins: dict[int, Bin] = {}
+
+    def __len__(self) -> int:
+        return len(self._bins)
+
+    def deadline_ns(self) -> int | None:
+        """The earliest deadline."""
+        return next((item.deadline_ns for item in self._bins.values()), None)
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._bins
+
+    def open(self, number: int, deadline_ns: int) -> Bin:
+        """The open bin of that number; made if there is none, with that deadline."""
+        found = self._bins.get(number)
+        if found is None:
+            found = self._bins[number] = Bin(deadline_ns)
+        return found
+
+    def window(self, number: int, shell: Shell) -> Window | None:
+        """The open window of a shell in a bin."""
+        found = self._bins.get(number)
+        return found.windows.get(shell) if found else None
+
+    def hold_evidence_of(self, shell: Shell) -> bool:
+        """Whether a window of that shell is open and will survive."""
+        if not shell.open_windows:
+            return False
+        windows = (item.windows.get(shell) for item in self._bins.values())
+        return any(window is not None and window.survives for window in windows)
+
+    def close_due(self) -> Iterator[tuple[int, Bin]]:
+        """Take out the bin with the earliest deadline and all older ones; yield them oldest first."""
+        due = next(iter(self._bins))
+        for number in sorted(number for number in self._bins if number <= due):
+            yield number, self._bins.pop(number)
+
+    def close_all(self) -> Iterator[tuple[int, Bin]]:
+        """Take every bin out, oldest first."""
+        for number in sorted(self._bins):
+            yield number, self._bins.pop(number)

@@ -64,9 +64,12 @@ class _GzipDecoder:
         return self._zlib.unused_data
 
     def decode(self, data: bytes) -> Iterator[bytes]:
-        while data:
-            yield self._zlib.decompress(data, _MAX_OUTPUT)
+        full = True
+        while data or full:
+            output = self._zlib.decompress(data, _MAX_OUTPUT)
+            yield output
             data = self._zlib.unconsumed_tail
+            full = len(output) == _MAX_OUTPUT  # then more may wait inside
 
 
 class _ZstdDecoder:
@@ -112,7 +115,7 @@ def _unpacked(pieces: Iterator[bytes], name: str, new: Callable[[], _Decoder]) -
                     yield from filter(None, decoder.decode(data))
                 except (zlib.error, zstd.ZstdError) as error:
                     raise BrokenStreamError(
-                        f"{name} does not decode at byte {done} of the file: {error}"
+                        f"{name} does not decode near byte {done} of the file: {error}"
                     ) from None
                 data = b""
                 if decoder.eof:

@@ -59,7 +59,8 @@ class Content:
     def line(self, limit: int) -> bytes | None:
         """The next line with its newline, if it has one; empty at the end.
 
-        ``None`` for a line of more than `limit` bytes. Such a line is dropped while it is read: it is never held.
+        ``None`` for a line of more than `limit` bytes. Such a line is dropped
+        while it is read: it is never held.
         """
         searched = 0
         while (newline := self._buffer.find(b"\n", searched)) < 0:

@@ -17,8 +17,9 @@ The tests, in this order; each looks at the first bytes, and none of them can ma
 1. ``1f 8b``: gzip. ``28 b5 2f fd``, or the first bytes of a skippable frame: zstd. What is inside is told by
    the tests that follow; a compressed stream inside a compressed stream is not unpacked. (Read as a length
    these would be beyond any bound.)
-2. White space, ``{``, white space, then a quoted letter, ``}`` or the end: JSON lines. (The first byte of a
-   resource in a bare request that begins with the same bytes would be a field that OTLP does not have.)
+2. White space (of the first 1024 bytes), ``{``, white space, then a quoted letter, ``}`` or the end: JSON
+   lines. (The first byte of a resource in a bare request that begins with the same bytes would be a field
+   that OTLP does not have.)
 3. A first byte below 8: lengths and messages. (No protobuf message begins with a field of number 0. A length
    that begins with 4 or more is 64 MiB and more: damage.) What a message is, is told for each one: a zstd
    frame, JSON, or else a request.
@@ -53,11 +54,11 @@ if TYPE_CHECKING:
 MAX_MESSAGE: Final = 64 * 1024 * 1024
 """Bytes of one message, uncompressed, that are held at most. The receiver's own limit is 16 MiB."""
 
-_HEAD: Final = 64 * 1024
+_HEAD: Final = 1024
+_FAR_HEAD: Final = 64 * 1024
 _LENGTH: Final = 4
 _JSON: Final = re.compile(rb"[ \t\r\n]*\{[ \t\r\n]*(\"[A-Za-z]|\}|\"?\Z)")
 _LATER_JSON: Final = re.compile(rb"\n[ \t\r]*\{")
-_JSON_MESSAGE: Final = re.compile(rb"[ \t\r\n]*\{")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,54 +118,48 @@ def items(content: Content, max_message: int = MAX_MESSAGE) -> Iterator[Item]:
         yield from _messages(content, max_message)
     elif head[:1] == b"\x0a":
         yield from _bare(content, max_message)
-    elif _LATER_JSON.search(head):
+    elif _LATER_JSON.search(content.peek(_FAR_HEAD)):
         yield from _lines(content, max_message)
     else:
-        yield Damaged(0, "no capture: neither JSON lines, nor lengths and messages, nor a request")
-        return
-    if content.broken is not None:
-        yield Damaged(content.offset, content.broken)
+        yield from _end(content, "no capture: neither JSON lines, nor lengths and messages, nor a request")
 
 
 def _lines(content: Content, max_message: int) -> Iterator[Item]:
     """A newline ends a line whatever is before it, so a bad line costs itself alone."""
     number = 0
-    while True:
-        offset, number = content.offset, number + 1
-        line = content.line(max_message)
-        if line == b"":
-            return
+    while (line := content.line(max_message)) != b"":
+        number += 1
+        offset = content.offset - len(line or b"")
         if line is None:
-            yield Damaged(offset, f"line {number} is longer than {max_message} bytes")
-        elif line.strip():
-            yield _json_item(
-                offset, line, f"line {number}: " if line.endswith(b"\n") else f"line {number} is cut: "
-            )
+            yield Damaged(offset, f"line {number}, which ends here, is longer than {max_message} bytes")
+        elif line.endswith(b"\n"):
+            if line.strip():
+                yield _json_item(offset, line, f"line {number}: ")
+        elif isinstance(item := _json_item(offset, line, f"line {number}, which has no end: "), Damaged):
+            yield Damaged(offset, content.broken or item.reason)
+            return
+        else:
+            yield item
+    yield from _end(content)
 
 
 def _messages(content: Content, max_message: int) -> Iterator[Item]:
     while prefix := content.peek(_LENGTH):
         offset, size = content.offset, int.from_bytes(prefix, "big")
         if len(prefix) < _LENGTH:
-            yield from _cut(content, f"a length is cut, {len(prefix)} of {_LENGTH} bytes are there")
+            yield from _end(content, f"a length is cut, {len(prefix)} of {_LENGTH} bytes are there")
             return
         if size > max_message:
-            yield Damaged(offset, f"a length of {size} bytes where at most {max_message} are possible")
-            content.broken = None
+            yield Damaged(offset, f"a length of {size} bytes, where a message has at most {max_message}")
             return
         content.take(_LENGTH)
         message = content.take(size)
         if len(message) < size:
-            content.offset = offset
-            yield from _cut(content, f"a message is cut, {len(message)} of {size} bytes are there")
+            reason = f"a message is cut, {len(message)} of {size} bytes are there"
+            yield Damaged(offset, content.broken or reason)
             return
         yield _message_item(offset, message, max_message)
-
-
-def _cut(content: Content, reason: str) -> Iterator[Item]:
-    """The content ends in the midst of a message. If a broken stream is why, that is reported, and once."""
-    if content.broken is None:
-        yield Damaged(content.offset, reason)
+    yield from _end(content)
 
 
 def _message_item(offset: int, message: bytes, max_message: int) -> Item:
@@ -172,11 +167,11 @@ def _message_item(offset: int, message: bytes, max_message: int) -> Item:
         message = unzstd_message(message, max_message)
     except BrokenStreamError as error:
         return Damaged(offset, str(error))
-    if _JSON_MESSAGE.match(message):
+    if message.startswith(b"{"):  # as a tag it would begin a group of number 15
         return _json_item(offset, message, "")
     whole = well_formed(message)
     if whole < len(message):
-        return Damaged(offset, f"a message of {len(message)} bytes is no request, at its byte {whole}")
+        return Damaged(offset, f"a message of {len(message)} bytes is no request from its byte {whole} on")
     return Request(offset, message)
 
 
@@ -190,15 +185,23 @@ def _json_item(offset: int, text: bytes, where: str) -> Item:
 
 
 def _bare(content: Content, max_message: int) -> Iterator[Item]:
-    """A request alone. Of one that is cut or corrupt, the resources before count."""
+    """A request alone. Of one that is cut or corrupt, the resources before that count."""
     body = content.take(max_message + 1)
     if len(body) > max_message:
-        yield Damaged(0, f"a request without lengths is longer than {max_message} bytes")
+        yield Damaged(0, f"a request without a length before it has more than {max_message} bytes")
         return
     whole = well_formed(body)
     if whole:
         yield Request(0, body[:whole])
-    if whole < len(body) and content.broken is None:
-        yield Damaged(
-            whole, f"a request is cut or corrupt, {len(body) - whole} bytes do not belong to a whole field"
-        )
+    if whole < len(body):
+        reason = f"a request is cut or corrupt, its last {len(body) - whole} bytes are no whole field"
+        yield Damaged(whole, content.broken or reason)
+    else:
+        yield from _end(content)
+
+
+def _end(content: Content, reason: str | None = None) -> Iterator[Item]:
+    """The end of the content, reported if something is wrong; a broken stream is then the cause."""
+    reason = content.broken or reason
+    if reason is not None:
+        yield Damaged(content.offset, reason)

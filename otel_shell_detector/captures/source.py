@@ -6,14 +6,14 @@ import os
 import stat
 import sys
 from collections.abc import Callable
-from pathlib import Path
+from io import FileIO
 from typing import TYPE_CHECKING
 
 from otel_shell_detector.captures.content import PIECE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import BinaryIO
+    from pathlib import Path
 
 Observer = Callable[[int, int | None], None]
 """Told the bytes read so far, and of how many; ``None`` if nobody knows (a pipe)."""
@@ -28,21 +28,33 @@ class CaptureError(Exception):
 def pieces(path: Path | str, observe: Observer | None = None) -> Iterator[bytes]:
     """The file's bytes, some at a time. Raises :class:`CaptureError`, possibly in the midst of it."""
     try:
-        if str(path) == STANDARD_INPUT:
-            yield from _read(sys.stdin.buffer, observe)
-        else:
-            with Path(path).open("rb", buffering=0) as file:
-                yield from _read(file, observe)
+        file = _open(path)
     except OSError as error:
         raise CaptureError(f"{path}: {error.strerror or error}") from error
+    with file:
+        size = _size(file)
+        done = 0
+        while piece := _read(path, file):
+            done += len(piece)
+            if observe is not None:
+                observe(done, size)
+            yield piece
 
 
-def _read(file: BinaryIO, observe: Observer | None) -> Iterator[bytes]:
+def _open(path: Path | str) -> FileIO:
+    """Unbuffered, so that a pipe's bytes are seen as they come."""
+    if str(path) == STANDARD_INPUT:
+        return FileIO(sys.stdin.fileno(), closefd=False)
+    return FileIO(path)
+
+
+def _size(file: FileIO) -> int | None:
     status = os.fstat(file.fileno())
-    size = status.st_size if stat.S_ISREG(status.st_mode) else None
-    done = 0
-    while piece := file.read(PIECE):
-        done += len(piece)
-        if observe is not None:
-            observe(done, size)
-        yield piece
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+def _read(path: Path | str, file: FileIO) -> bytes | None:
+    try:
+        return file.read(PIECE)
+    except OSError as error:
+        raise CaptureError(f"{path}: {error.strerror or error}") from error

@@ -1,1 +1,1 @@
-"""Every metric and every log event of the service, declared once."""
+"""Every metric and every log event of the service, each declared once."""

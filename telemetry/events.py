@@ -1,4 +1,7 @@
-"""Every log event, declared once: a stable name, a level and a meaning. Fields are key-values, never prose, never a secret."""
+"""Every log event, declared once: a stable name, a level and a meaning.
+
+``docs/logs.md`` is generated from this module. Fields are key-values, never prose, never a secret.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ class LogEvent:
     meaning: str
 
     def __call__(self, **fields: object) -> None:
-        """Write the event. A field's value is anything JSON can show; control characters are escaped by the renderer."""
+        """Write the event. A value is anything JSON can show; the renderer escapes control characters."""
         structlog.get_logger().log(self.level, self.name, **fields)
 
 
@@ -27,4 +30,67 @@ RECEIVER_STARTED: Final = LogEvent("receiver.started", logging.INFO, "The OTLP r
 # --- detector
 # --- store
 # --- exporter
+EXPORTER_RETRYING: Final = LogEvent(
+    "exporter.retrying", logging.WARNING, "The receiver cannot take events now; they are kept and sent again."
+)
+EXPORTER_LANE_PAUSED: Final = LogEvent(
+    "exporter.lane_paused",
+    logging.ERROR,
+    "The receiver refuses a lane until a setting changes; everything is kept.",
+)
+EXPORTER_SINK_PAUSED: Final = LogEvent(
+    "exporter.sink_paused",
+    logging.ERROR,
+    "The receiver refuses us until a setting changes; everything is kept.",
+)
+EXPORTER_RESUMED: Final = LogEvent("exporter.resumed", logging.INFO, "A lane delivers again.")
+EXPORTER_SPLIT: Final = LogEvent(
+    "exporter.split", logging.WARNING, "The receiver refused a batch; it is sent again in smaller ones."
+)
+EXPORTER_DEAD_LETTER: Final = LogEvent(
+    "exporter.dead_letter",
+    logging.ERROR,
+    "The receiver refuses an event for good; it is kept among the dead letters.",
+)
+EXPORTER_ACK_TIMED_OUT: Final = LogEvent(
+    "exporter.ack_timed_out", logging.WARNING, "A batch was not acknowledged in time; it is sent again."
+)
+EXPORTER_ACK_MISSING: Final = LogEvent(
+    "exporter.ack_missing",
+    logging.WARNING,
+    "Acknowledgement is on here but the receiver offers none; its success counts.",
+)
+EXPORTER_TOKEN_LOADED: Final = LogEvent(
+    "exporter.token_loaded",
+    logging.INFO,
+    "The token was read from its file, at start or because the file changed.",
+)
+EXPORTER_TLS_UNVERIFIED: Final = LogEvent(
+    "exporter.tls_unverified",
+    logging.WARNING,
+    "insecure_skip_verify: whoever is on the path can read the token.",
+)
+EXPORTER_FILE_OPENED: Final = LogEvent(
+    "exporter.file_opened",
+    logging.INFO,
+    "The event file was opened, at start or because it was rotated away.",
+)
 # --- process
+CONFIGURATION_CONCERN: Final = LogEvent(
+    "process.configuration_concern", logging.WARNING, "Something in the configuration works but is unwise."
+)
+PROCESS_FAILED: Final = LogEvent(
+    "process.failed", logging.CRITICAL, "The program ends because of an error that nothing handled."
+)
+THREAD_FAILED: Final = LogEvent(
+    "process.thread_failed", logging.ERROR, "A thread ended by an exception: a defect of this program."
+)
+HTTP_STARTED: Final = LogEvent("process.http_started", logging.INFO, "Metrics and health are served.")
+HTTP_FAILED: Final = LogEvent(
+    "process.http_failed",
+    logging.ERROR,
+    "A request to the metrics and health endpoints could not be answered.",
+)
+LIBRARY_LOG: Final = LogEvent(
+    "process.library_log", logging.INFO, "A library logged or warned; the level is what it gave."
+)

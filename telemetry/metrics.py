@@ -1,39 +1,157 @@
 """Every metric, declared once: name, kind, unit and meaning.
 
-``docs/metrics.md`` is generated from this module. Labels have few values, known beforehand: never a pid, a node or a command line.
-The objects are process-wide, as Prometheus clients are; tests look at differences.
+``docs/metrics.md`` is generated from this module. Labels have few values, known beforehand: never a pid, a
+node or a command line. The objects are process-wide, as Prometheus clients are; tests look at differences.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 PREFIX: Final = "otel_shell_detector"
 REGISTRY: Final = CollectorRegistry()
+_COUNTED_UNITS: Final = ("bytes", "seconds")
 
 _LATENCY_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _DELAY_BUCKETS: Final = (0.5, 1.0, 2.5, 5.0, 7.5, 10.0, 12.5, 15.0, 16.0, 20.0, 30.0, 60.0, 300.0, 1800.0)
 
 
-def _counter(name: str, meaning: str, *labels: str) -> Counter:
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """What ``docs/metrics.md`` says of a metric.
+
+    ``name`` is as exposed, with unit and ``_total``; ``labels`` gives for each label what its values are,
+    empty where the meaning tells it.
+    """
+
+    name: str
+    kind: str
+    unit: str
+    labels: Mapping[str, str]
+    meaning: str
+
+
+DECLARATIONS: Final[list[Declaration]] = []
+"""Every metric, in the order of this module."""
+
+
+def _declare(name: str, kind: str, unit: str, meaning: str, labels: Mapping[str, str]) -> None:
+    ending = f"_{unit}" if unit and not name.endswith(f"_{unit}") else ""
+    total = "_total" if kind == "counter" else ""
+    exposed = f"{PREFIX}_{name.removesuffix('_total')}{ending}{total}"
+    DECLARATIONS.append(Declaration(exposed, kind, unit, labels, meaning))
+
+
+def _described(labels: tuple[str, ...], values: dict[str, str]) -> dict[str, str]:
+    if stray := values.keys() - set(labels):
+        raise ValueError(f"values of labels that the metric has not: {', '.join(sorted(stray))}")
+    return {label: values.get(label, "") for label in labels}
+
+
+# They take what the values of a label are, by its name: _counter("x", "...", "lane", lane="risk, audit").
+def _counter(name: str, meaning: str, *labels: str, **values: str) -> Counter:
+    unit = next((unit for unit in _COUNTED_UNITS if name.endswith(f"_{unit}")), "")
+    _declare(name, "counter", unit, meaning, _described(labels, values))
     return Counter(name, meaning, labels, namespace=PREFIX, registry=REGISTRY)
 
 
-def _gauge(name: str, meaning: str, *labels: str, unit: str = "") -> Gauge:
+def _gauge(name: str, meaning: str, *labels: str, unit: str = "", **values: str) -> Gauge:
+    _declare(name, "gauge", unit, meaning, _described(labels, values))
     return Gauge(name, meaning, labels, namespace=PREFIX, unit=unit, registry=REGISTRY)
 
 
-def _histogram(name: str, meaning: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-    return Histogram(name, meaning, labels, namespace=PREFIX, unit="seconds", buckets=buckets, registry=REGISTRY)
+def _histogram(name: str, meaning: str, buckets: tuple[float, ...], *labels: str, **values: str) -> Histogram:
+    _declare(name, "histogram", "seconds", meaning, _described(labels, values))
+    return Histogram(
+        name, meaning, labels, namespace=PREFIX, unit="seconds", buckets=buckets, registry=REGISTRY
+    )
 
 
 # --- receiver
-RECEIVER_REQUESTS: Final = _counter("receiver_requests", "Export calls answered, by gRPC status code.", "code")
+RECEIVER_REQUESTS: Final = _counter(
+    "receiver_requests", "Export calls answered, by gRPC status code.", "code"
+)
 # (more receiver metrics here)
 
 # --- detector
 # --- store
 # --- exporter
+EXPORTER_DELIVERED: Final = _counter(
+    "exporter_events_delivered",
+    "Events that the receiver accepted (acknowledged, in that mode), by lane.",
+    "lane",
+)
+EXPORTER_ATTEMPTS: Final = _counter(
+    "exporter_attempts",
+    "Requests to the receiver, by sink and by what it answered (docs: the answer table).",
+    "sink",
+    "result",
+)
+EXPORTER_DEAD_LETTERS: Final = _counter(
+    "exporter_dead_letters",
+    "Events that the receiver refused for good, by lane and reason.",
+    "lane",
+    "reason",
+)
+EXPORTER_LANE_STATE: Final = _gauge(
+    "exporter_lane_state",
+    "1 for the state that a lane is in, 0 for the others: ready, backoff (tries again by itself), paused (needs someone).",
+    "lane",
+    "state",
+)
+EXPORTER_BACKLOG: Final = _gauge(
+    "exporter_backlog_events", "Events that wait in the outbox, by lane.", "lane"
+)
+EXPORTER_BATCH_BYTES: Final = Histogram(
+    "exporter_batch",
+    "Size of a request's events before compression.",
+    ("sink",),
+    namespace=PREFIX,
+    unit="bytes",
+    buckets=(1e3, 4e3, 1.6e4, 6.4e4, 2.5e5, 1e6),
+    registry=REGISTRY,
+)
+EXPORTER_SEND: Final = _histogram(
+    "exporter_send", "Duration of a call to the sink, answer included.", _LATENCY_BUCKETS, "sink"
+)
+EXPORTER_ACKS: Final = _counter(
+    "exporter_acks",
+    "Batches by the end of their indexer acknowledgement: confirmed, timed_out (sent again), missing (none was offered).",
+    "result",
+)
+EXPORTER_REDACTIONS: Final = _counter(
+    "exporter_redactions", "Secrets redacted from command lines, by kind of rule.", "kind"
+)
+
 # --- process
+BUILD_INFO: Final = _gauge("build_info", "Always 1; the version that runs.", "version")
+CONFIGURATION_CONCERNS: Final = _gauge(
+    "configuration_concerns",
+    "1 for what is unwise in the running configuration; the log says more at the start.",
+    "concern",
+    concern="receiver_open, receiver_token_in_clear, hec_token_in_clear, hec_not_verified, "
+    "executable_too_long",
+)
+HTTP_REQUESTS: Final = _counter(
+    "http_requests",
+    "Requests to the metrics and health endpoints.",
+    "path",
+    "code",
+    path="/metrics, /livez, /readyz, other",
+    code="HTTP status",
+)
+HTTP_CONNECTIONS_CUT: Final = _counter(
+    "http_connections_cut",
+    "Connections to the metrics and health endpoints that were ended before they were answered.",
+    "reason",
+    reason="slow: not done in time; crowded: the oldest of too many; refused: the newest of too many",
+)
+THREAD_FAILURES: Final = _counter(
+    "thread_failures", "Exceptions that ended a thread. Anything but 0 is a defect of this program."
+)

@@ -28,7 +28,19 @@ class LogEvent:
 # --- receiver
 RECEIVER_STARTED: Final = LogEvent("receiver.started", logging.INFO, "The OTLP receiver listens.")
 # --- detector
+CORE_FAILED: Final = LogEvent(
+    "core.failed", logging.CRITICAL, "The core ended by an exception; the service ends too. A defect."
+)
+MEMORY_UTILIZATION_MISSING: Final = LogEvent(
+    "detector.memory_utilization_missing",
+    logging.WARNING,
+    "A node's shells come without process.memory.utilization; idle shells there cannot be seen.",
+)
+
 # --- store
+STORE_REFUSED: Final = LogEvent(
+    "store.refused", logging.ERROR, "The store could not take something; senders are told to try again."
+)
 # --- exporter
 EXPORTER_RETRYING: Final = LogEvent(
     "exporter.retrying", logging.WARNING, "The receiver cannot take events now; they are kept and sent again."

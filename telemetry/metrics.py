@@ -80,7 +80,56 @@ RECEIVER_REQUESTS: Final = _counter(
 # (more receiver metrics here)
 
 # --- detector
+DETECTOR_POINTS: Final = _counter(
+    "detector_points",
+    "Data points that were left out, changed nothing, or are remarkable though kept, by reason.",
+    "reason",
+    reason="left out: negative, nan, infinite, out_of_range, no_recorded_value, no_time; "
+    "changed nothing: late_closed, late_horizon, window_ceiling, untracked; kept: conflict, cpu_above_one",
+)
+DETECTOR_WINDOWS: Final = _counter(
+    "detector_windows",
+    "Windows of a shell, by what became of them.",
+    "result",
+    result="opened, survived (held a positive point), dropped",
+)
+DETECTOR_INCIDENTS: Final = _counter(
+    "detector_incidents",
+    "What the detector had to correct or bound.",
+    "kind",
+    kind="start_corrected (samples), clock_went_back (sessions), node_ceiling (records)",
+)
+FINDINGS: Final = _counter(
+    "detector_findings",
+    "Findings, by kind; of closed ones by reason.",
+    "kind",
+    "reason",
+    kind="opened, ongoing, closed",
+    reason="exited, node_silent, pid_reused, untracked",
+)
+TRACKED_SHELLS: Final = _gauge("detector_tracked_shells", "Shells in memory: open sessions and candidates.")
+NODES: Final = _gauge("detector_nodes", "Nodes in memory.")
+SERVICE_TIME: Final = _gauge(
+    "detector_service_time",
+    "Service time, which drives every deadline. Stands still while the service does.",
+    unit="seconds",
+)
+EVENT_DELAY: Final = _histogram(
+    "detector_event_delay",
+    "From the arrival of the first sample of a shell's first window to its event in the outbox.",
+    _DELAY_BUCKETS,
+)
+MEMORY_UTILIZATION_MISSING: Final = _counter(
+    "detector_nodes_without_memory_utilization",
+    "Nodes whose shells came without process.memory.utilization: an idle shell there cannot be seen.",
+)
+
 # --- store
+JOURNAL_COMMITS: Final = _counter("journal_commits", "Group commits of the journal.")
+JOURNAL_RECORDS: Final = _counter("journal_records", "Records (a request's part of one node) journaled.")
+STORE_FAILURES: Final = _counter(
+    "store_failures", "Operations that the store refused.", "operation", operation="append, commit"
+)
 # --- exporter
 EXPORTER_DELIVERED: Final = _counter(
     "exporter_events_delivered",

@@ -66,11 +66,16 @@ def _gauge(name: str, meaning: str, *labels: str, unit: str = "", **values: str)
     return Gauge(name, meaning, labels, namespace=PREFIX, unit=unit, registry=REGISTRY)
 
 
-def _histogram(name: str, meaning: str, buckets: tuple[float, ...], *labels: str, **values: str) -> Histogram:
-    _declare(name, "histogram", "seconds", meaning, _described(labels, values))
-    return Histogram(
-        name, meaning, labels, namespace=PREFIX, unit="seconds", buckets=buckets, registry=REGISTRY
-    )
+def _histogram(
+    name: str,
+    meaning: str,
+    buckets: tuple[float, ...],
+    *labels: str,
+    unit: str = "seconds",
+    **values: str,
+) -> Histogram:
+    _declare(name, "histogram", unit, meaning, _described(labels, values))
+    return Histogram(name, meaning, labels, namespace=PREFIX, unit=unit, buckets=buckets, registry=REGISTRY)
 
 
 # --- receiver
@@ -131,51 +136,67 @@ STORE_FAILURES: Final = _counter(
     "store_failures", "Operations that the store refused.", "operation", operation="append, commit"
 )
 # --- exporter
+_LANES: Final = "risk, context, audit"
+_SINKS: Final = "stdout, file, hec"
 EXPORTER_DELIVERED: Final = _counter(
     "exporter_events_delivered",
-    "Events that the receiver accepted (acknowledged, in that mode), by lane.",
+    "Events that the receiver accepted (acknowledged, in that mode).",
     "lane",
+    lane=_LANES,
 )
 EXPORTER_ATTEMPTS: Final = _counter(
     "exporter_attempts",
-    "Requests to the receiver, by sink and by what it answered (docs: the answer table).",
+    "Requests to the receiver, by what came of them.",
     "sink",
     "result",
+    sink=_SINKS,
+    result="accepted, or a row of the answer table (docs/splunk.md)",
 )
 EXPORTER_DEAD_LETTERS: Final = _counter(
     "exporter_dead_letters",
-    "Events that the receiver refused for good, by lane and reason.",
+    "Events that the receiver refused for good.",
     "lane",
     "reason",
+    lane=_LANES,
+    reason="a row of the answer table (docs/splunk.md)",
 )
 EXPORTER_LANE_STATE: Final = _gauge(
     "exporter_lane_state",
-    "1 for the state that a lane is in, 0 for the others: ready, backoff (tries again by itself), paused (needs someone).",
+    "1 for the state that a lane is in, 0 for the others.",
     "lane",
     "state",
+    lane=_LANES,
+    state="ready, backoff (tries again by itself), paused (needs someone)",
 )
 EXPORTER_BACKLOG: Final = _gauge(
-    "exporter_backlog_events", "Events that wait in the outbox, by lane.", "lane"
+    "exporter_backlog_events", "Events that wait in the outbox.", "lane", lane=_LANES
 )
-EXPORTER_BATCH_BYTES: Final = Histogram(
+EXPORTER_BATCH: Final = _histogram(
     "exporter_batch",
     "Size of a request's events before compression.",
-    ("sink",),
-    namespace=PREFIX,
+    (1e3, 4e3, 1.6e4, 6.4e4, 2.5e5, 1e6),
+    "sink",
     unit="bytes",
-    buckets=(1e3, 4e3, 1.6e4, 6.4e4, 2.5e5, 1e6),
-    registry=REGISTRY,
+    sink=_SINKS,
 )
 EXPORTER_SEND: Final = _histogram(
-    "exporter_send", "Duration of a call to the sink, answer included.", _LATENCY_BUCKETS, "sink"
+    "exporter_send",
+    "Duration of a call to the sink, answer included.",
+    _LATENCY_BUCKETS,
+    "sink",
+    sink=_SINKS,
 )
 EXPORTER_ACKS: Final = _counter(
     "exporter_acks",
-    "Batches by the end of their indexer acknowledgement: confirmed, timed_out (sent again), missing (none was offered).",
+    "Batches by the end of their indexer acknowledgement.",
     "result",
+    result="confirmed, timed_out (sent again), missing (the receiver offered none)",
 )
 EXPORTER_REDACTIONS: Final = _counter(
-    "exporter_redactions", "Secrets redacted from command lines, by kind of rule.", "kind"
+    "exporter_redactions",
+    "Secrets redacted from command lines, by kind of rule.",
+    "kind",
+    kind="named, header, url, client, custom",
 )
 
 # --- process

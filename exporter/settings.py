@@ -1,0 +1,114 @@
+"""What the exporter is configured with, under the names of the configuration file.
+
+The composition root fills these in: nothing here reads a file or the environment.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from detector.events import Lane
+
+_TEXT_LIMIT: Final = 128
+_ANNOTATIONS_LIMIT: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class EventSettings:
+    """How a finding becomes an event. Defaults are the original detection's.
+
+    ``index``, ``context_index`` and ``audit_index`` are of the lanes; an empty one leaves the choice to the
+    token. ``source`` empty means ``search_name``. Raises :class:`ValueError`, naming the key, for what would
+    break the bound on an event's size or put context beside risk: Enterprise Security sums scores over the
+    risk index.
+    """
+
+    risk_name: str = "Kubernetes Shell Running on Worker Node"
+    message: str = "Kubernetes shell running on worker node on host $host$"
+    risk_object_field: Literal["host.name", "k8s.node.name"] = "host.name"
+    impact: int = 50
+    confidence: int = 50
+    mitre_attack: tuple[str, ...] = ("T1204",)
+    index: str = "risk"
+    context_index: str = "otel_shell"
+    audit_index: str = "otel_shell"
+    source: str = ""
+    sourcetype: str = "otel:shell:risk"
+
+    def __post_init__(self) -> None:
+        if self.index and self.index in {self.context_index, self.audit_index}:
+            raise ValueError(
+                f"exporter.hec.index: {self.index!r} is also context_index or audit_index; "
+                "want another: the risk index holds scores only"
+            )
+        if len(self.mitre_attack) > _ANNOTATIONS_LIMIT:
+            raise ValueError(
+                f"risk.mitre_attack: {len(self.mitre_attack)} entries; want at most {_ANNOTATIONS_LIMIT}"
+            )
+        texts = {
+            "risk.name": (self.risk_name, _TEXT_LIMIT),
+            "risk.message": (self.message, 2 * _TEXT_LIMIT),
+            "exporter.hec.index": (self.index, _TEXT_LIMIT),
+            "exporter.hec.context_index": (self.context_index, _TEXT_LIMIT),
+            "exporter.hec.audit_index": (self.audit_index, _TEXT_LIMIT),
+            "exporter.hec.source": (self.source, 2 * _TEXT_LIMIT),
+            "exporter.hec.sourcetype": (self.sourcetype, _TEXT_LIMIT),
+            **{f"risk.mitre_attack[{at}]": (entry, 16) for at, entry in enumerate(self.mitre_attack)},
+        }
+        for key, (value, limit) in texts.items():
+            if len(value) > limit or not value.isprintable():
+                raise ValueError(
+                    f"{key}: {len(value)} characters; want at most {limit}, all of them printable"
+                )
+
+    @property
+    def search_name(self) -> str:
+        """The name of the scheduled search that this detection would be; also the default ``source``."""
+        return f"Threat - OTel Shell Detector - {self.risk_name} - Rule"
+
+    def index_of(self, lane: Lane) -> str:
+        """The index of a lane; empty if the token decides."""
+        return {Lane.RISK: self.index, Lane.CONTEXT: self.context_index, Lane.AUDIT: self.audit_index}[lane]
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """Whom to believe: ``ca_file`` (PEM) instead of the system's authorities, or anyone."""
+
+    ca_file: str = ""
+    insecure_skip_verify: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HecSettings:
+    """Where events go over HTTP, and how.
+
+    ``url`` is the base, ``https://splunk:8088``; the path of the collector is added. ``token_file`` holds the
+    token alone. ``channel`` is the GUID of the acknowledgement channel; empty means a random one.
+    ``request_timeout_s`` is a total: connect, send and the whole reply. Raises :class:`ValueError` naming the
+    key.
+    """
+
+    url: str
+    token_file: str
+    ack: bool = False
+    ack_timeout_s: float = 120.0
+    ack_poll_s: float = 1.0
+    channel: str = ""
+    proxy_url: str = ""
+    tls: TlsSettings = TlsSettings()
+    gzip: bool = True
+    request_timeout_s: float = 10.0
+    max_batch_bytes: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        for key, url in (("url", self.url), ("proxy_url", self.proxy_url)):
+            if url and not url.startswith(("http://", "https://")):
+                raise ValueError(f"exporter.hec.{key}: {url!r}; want http:// or https:// and a host")
+        if not self.url:
+            raise ValueError(
+                "exporter.hec.url: empty; want the base URL of the collector, such as https://splunk:8088"
+            )
+        if self.ack and self.ack_timeout_s < 120:  # noqa: PLR2004  # the next line names it
+            raise ValueError(
+                f"exporter.hec.ack_timeout: {self.ack_timeout_s:g}s; want 120s or more: indexing takes time"
+            )

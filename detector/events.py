@@ -16,11 +16,15 @@ class Lane(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An encoded event: ``body`` is one JSON object (an HEC envelope) in UTF-8, without a line end."""
+    """An encoded event: ``body`` is one JSON object (an HEC envelope) in UTF-8, without a line end.
+
+    ``arrived_ns`` is the wall time at which its evidence arrived, 0 where that says nothing of our delay.
+    """
 
     lane: Lane
     event_id: str
     body: bytes
+    arrived_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

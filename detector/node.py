@@ -4,19 +4,19 @@ Everything that a finding depends on is here, and nothing of another node is. De
 before a sample is fed, in the order of their time; at one time windows close first, then sessions whose shell
 is gone, then those of a silent node.
 
-*Progress* of the node: the last three distinct bins, in order of arrival, that hold a sample of any of its
-processes. A shell is gone when all three are later than its last sign of life and this has held for 60 s of
-service time.
+A shell is gone when the three scrapes of the node that came in last are later than its last sign of life, and
+this has held for 60 s of service time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from detector.counts import Count
 from detector.identity import BootTime
 from detector.points import invalid_reason
+from detector.progress import Progress
 from detector.rules import EXIT_HOLD_NS, MAX_OPEN_BINS, START_TOLERANCE_NS, Rules
 from detector.sessions import Shell, State
 from detector.types import CloseReason, Metric, NodeId, Point, Record, Sample, SessionRow, ShellId
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from detector.types import Arrival
 
 _NEVER_RESUMED: Final = frozenset({CloseReason.PID_REUSED, CloseReason.UNTRACKED})
-_PROGRESS_BINS: Final = 3
+_BLIND_AFTER: Final = 10
 
 Answers = Mapping[ShellId, SessionRow]
 """What the store remembers of identities that are not in memory."""
@@ -56,12 +56,14 @@ class Node:
         self._budget = budget
         self._out = out
         self._boot = BootTime()
-        self._progress: tuple[int, ...] = ()
+        self._progress = Progress(rules.window_ns)
         self._shells: dict[int, list[Shell]] = {}
         """By pid."""
         self._absent: dict[Shell, int] = {}
         """Since when (service time) an open session's shell is absent, in that order."""
         self._bins = OpenBins()
+        self._without_memory: int | None = 0
+        """Samples so far, none of which had a memory point; ``None`` once it is known."""
         self.last_frame_ns = 0
 
     # --- what is known
@@ -140,17 +142,26 @@ class Node:
             for sample in record.samples
             if (shell := self._feed_sample(sample, arrival, answers)) is not None
         ]
-        if self._make_progress(record):
-            self._restart_where_clock_went_back()
-            self._note_absence(self._all(), arrival.service_ns)
-        else:
-            self._note_absence(touched, arrival.service_ns)
+        self._follow(record, touched, arrival.service_ns)
 
     def _identify(self, sample: Sample, init_start_ns: int) -> ShellId:
         start_ns = self._boot.correct(sample.start_ns, init_start_ns)
         return ShellId(self._id, sample.host, sample.pid, start_ns, sample.name)
 
+    def _look_for_memory(self, sample: Sample) -> None:
+        if self._without_memory is None:
+            return
+        if any(point.metric is Metric.MEMORY for point in sample.points):
+            self._without_memory = None
+            return
+        self._without_memory += 1
+        # Not at the first: a batch processor may have split the metrics of a process over two requests.
+        if self._without_memory == _BLIND_AFTER:
+            self._without_memory = None
+            self._out.blind(self._id)
+
     def _feed_sample(self, sample: Sample, arrival: Arrival, answers: Answers) -> Shell | None:
+        self._look_for_memory(sample)
         valid = self._evidence(sample)
         positive = any(point.value for point in valid)
         shell_id = self._identify(sample, arrival.record.init_start_ns)
@@ -228,31 +239,20 @@ class Node:
 
     # --- progress
 
-    def _make_progress(self, record: Record) -> bool:
-        """Note the bins of a record; whether the last three are others now."""
-        times = {*record.probe_times_ns, *(sample.time_ns for sample in record.samples)}
-        before = self._progress
-        for number in sorted({time_ns // self._rules.window_ns for time_ns in times if time_ns > 0}):
-            self._progress = (*(known for known in self._progress if known != number), number)[
-                -_PROGRESS_BINS:
-            ]
-        return self._progress != before
-
-    def _restart_where_clock_went_back(self) -> None:
-        if len(self._progress) < _PROGRESS_BINS:
+    def _follow(self, record: Record, touched: list[Shell], now_ns: int) -> None:
+        """Note which scrapes came in, and which shells they show to be absent."""
+        changed = self._progress.note(record)
+        bounds = self._progress.bounds()
+        if bounds is None:
             return
-        newest = max(self._progress)
-        for shell in self._all():
-            if shell.went_back(newest, self._rules):
-                shell.restart_at(newest, self._rules)
-                self._out.count(Count.CLOCK_WENT_BACK)
-
-    def _note_absence(self, shells: Iterable[Shell], now_ns: int) -> None:
-        if len(self._progress) < _PROGRESS_BINS:
-            return
-        oldest = min(self._progress)
-        for shell in shells:
-            # Candidates too: a session that opens late must not wait for the next scrape to be found absent.
+        oldest, newest = bounds
+        if changed:
+            for shell in self._all():
+                if shell.went_back(newest, self._rules):
+                    shell.restart_at(newest, self._rules)
+                    self._out.count(Count.CLOCK_WENT_BACK)
+        # Candidates too: a session that opens late must not wait for the next scrape to be found absent.
+        for shell in self._all() if changed else touched:
             if shell.state is State.CLOSED or shell.sign_ns // self._rules.window_ns >= oldest:
                 self._absent.pop(shell, None)
             elif self._find(shell.id) is shell:
@@ -273,7 +273,7 @@ class Node:
                 confirmed.append(shell)
             shell.absorb(number, window, self._rules)
             if shell.state is State.CANDIDATE:
-                self._open(shell, release_ns)
+                self._open(shell, release_ns, window)
             else:
                 self._renotify(shell, number, release_ns)
         # After all windows of the bin: that of the process which ended counts, whichever of the two comes
@@ -281,12 +281,12 @@ class Node:
         for shell in confirmed:
             self._close_reused(shell, release_ns)
 
-    def _open(self, shell: Shell, release_ns: int) -> None:
+    def _open(self, shell: Shell, release_ns: int, window: Window) -> None:
         shell.state = State.OPEN
         span = shell.total.span(self._rules.window_ns)
         shell.notified_end_ns = span.window_end_ns
         shell.since_notified = None
-        self._out.opened(shell, span, release_ns)
+        self._out.opened(shell, span, release_ns, window.arrived_ns)
 
     def _open_early(self, shell: Shell, valid: list[Point], arrival: Arrival) -> None:
         """Open at the first positive point, with what its window, which stays open, holds so far."""
@@ -350,7 +350,7 @@ class Node:
         window = Window()
         window.add(sample, fresh, arrival.wall_ns)
         shell.absorb(window.first[0] // self._rules.window_ns, window, self._rules)
-        self._open(shell, arrival.service_ns)
+        self._open(shell, arrival.service_ns, window)
         shell.state = State.CLOSED
         self._out.closed(shell, CloseReason.UNTRACKED, arrival.service_ns)
 

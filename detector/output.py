@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from detector.counts import Count
     from detector.rules import Rules
     from detector.sessions import Shell
-    from detector.types import CloseReason, ShellId, Span
+    from detector.types import CloseReason, NodeId, ShellId, Span
     from detector.windows import Window
 
 _KIND_ORDER: Final = {kind: rank for rank, kind in enumerate(Kind)}
@@ -29,19 +29,25 @@ class Output:
         self._findings: list[Finding] = []
         self._rows: dict[ShellId, SessionRow] = {}
         self._counts: Counter[str] = Counter()
+        self._blind: list[NodeId] = []
 
     def count(self, what: Count, how_often: int = 1) -> None:
         """Count something."""
         if how_often:
             self._counts[what] += how_often
 
+    def blind(self, node: NodeId) -> None:
+        """A node sends no memory utilization: its idle shells cannot be seen."""
+        self._blind.append(node)
+
     def row(self, shell: ShellId) -> SessionRow | None:
         """What is to be remembered of an identity but was not taken yet."""
         return self._rows.get(shell)
 
-    def opened(self, shell: Shell, span: Span, release_ns: int) -> None:
+    def opened(self, shell: Shell, span: Span, release_ns: int, arrived_ns: int) -> None:
         """A session opened with the close of its first surviving window."""
-        self._tell(shell, Kind.OPENED, span, shell.total.first_envelope_ns, release_ns)
+        envelope_ns = shell.total.first_envelope_ns
+        self._tell(shell, Kind.OPENED, span, envelope_ns, release_ns, arrived_ns=arrived_ns)
 
     def opened_early(self, shell: Shell, window: Window, release_ns: int) -> None:
         """A session opened at its first positive point; its window is still open."""
@@ -57,6 +63,7 @@ class Output:
             seen=tally,
             sightings=window.sightings,
             partial=True,
+            arrived_ns=window.arrived_ns,
         )
 
     def ongoing(self, shell: Shell, tally: Tally, release_ns: int) -> None:
@@ -71,10 +78,16 @@ class Output:
 
     def take(self) -> Step:
         """Everything since the last call, findings in order of output."""
-        step = Step(tuple(sorted(self._findings, key=_order)), tuple(self._rows.values()), dict(self._counts))
+        step = Step(
+            findings=tuple(sorted(self._findings, key=_order)),
+            rows=tuple(self._rows.values()),
+            counts=dict(self._counts),
+            blind_nodes=tuple(self._blind),
+        )
         self._findings.clear()
         self._rows.clear()
         self._counts.clear()
+        self._blind.clear()
         return step
 
     def _tell(  # noqa: PLR0913  one place where a finding is put together; every argument is a part of it
@@ -89,6 +102,7 @@ class Output:
         sightings: evidence.Sightings | None = None,
         reason: CloseReason | None = None,
         partial: bool = False,
+        arrived_ns: int = 0,
     ) -> None:
         rules = self._rules
         total = seen or shell.total
@@ -112,6 +126,7 @@ class Output:
                 reason=reason,
                 partial=partial,
                 release_ns=release_ns,
+                arrived_ns=arrived_ns,
             )
         )
         self._rows[shell.id] = SessionRow(

@@ -188,7 +188,8 @@ class Finding:
     ``event_id`` and ``session_id`` are UUIDs (version 5), equal for equal facts: a redelivery, a restart and
     a replay carry the same. ``envelope_ns`` is the time of the event: never later than the arrival of the
     sample it comes from. ``first_seen_ns`` and ``last_seen_ns`` span the session so far. ``release_ns``
-    (service time) orders findings and is in no payload.
+    (service time) orders findings; ``arrived_ns`` (wall time, 0 if it is not ``opened``) is when the evidence
+    came in. Neither is in a payload.
     """
 
     event_id: str
@@ -206,6 +207,7 @@ class Finding:
     reason: CloseReason | None = None
     partial: bool = False
     release_ns: int = 0
+    arrived_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,9 +229,11 @@ class SessionRow:
 class Step:
     """What the detector decided since the last step, in order of output, and what it counted.
 
-    ``counts`` maps a name of :class:`detector.counts.Count` to how often it happened.
+    ``counts`` maps a name of :class:`detector.counts.Count` to how often it happened. ``blind_nodes`` are
+    nodes that were found to send no memory utilization, each once.
     """
 
     findings: tuple[Finding, ...] = ()
     rows: tuple[SessionRow, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
+    blind_nodes: tuple[NodeId, ...] = ()

@@ -37,13 +37,15 @@ if TYPE_CHECKING:
 class Window:
     """The open window of one shell in one bin."""
 
-    __slots__ = ("first", "last", "points", "sightings")
+    __slots__ = ("arrived_ns", "first", "last", "points", "sightings")
 
     def __init__(self) -> None:
         self.points = b""
         self.sightings: evidence.Sightings = ()
         self.first = (0, 0)
         self.last = (0, 0)
+        self.arrived_ns = 0
+        """Wall time at which its first positive point arrived."""
 
     @property
     def survives(self) -> bool:
@@ -57,6 +59,7 @@ class Window:
         self.sightings = evidence.merge(self.sightings, evidence.sighting(sample))
         for point in valid:
             if point.value:
+                self.arrived_ns = self.arrived_ns or wall_ns
                 self._see(point.time_ns, min(point.time_ns, wall_ns))
         return conflicts
 

@@ -27,6 +27,33 @@ class LogEvent:
 
 # --- receiver
 RECEIVER_STARTED: Final = LogEvent("receiver.started", logging.INFO, "The OTLP receiver listens.")
+RECEIVER_SLOW_SCAN: Final = LogEvent(
+    "receiver.slow_scan",
+    logging.WARNING,
+    "stringzilla is not installed: requests are searched ten times slower.",
+)
+RECEIVER_REQUEST_REFUSED: Final = LogEvent(
+    "receiver.request_refused", logging.WARNING, "A request was refused for good; its sender drops it."
+)
+RECEIVER_POINTS_REJECTED: Final = LogEvent(
+    "receiver.points_rejected",
+    logging.WARNING,
+    "Frames of watched processes could not be interpreted; the rest of the request was taken.",
+)
+RECEIVER_FAILED: Final = LogEvent(
+    "receiver.failed",
+    logging.ERROR,
+    "A request met an error that nothing handled, a defect of this program; its sender tries again.",
+)
+RECEIVER_TOKENS_READ: Final = LogEvent(
+    "receiver.tokens_read", logging.INFO, "The bearer tokens were read from their file."
+)
+RECEIVER_TOKENS_KEPT: Final = LogEvent(
+    "receiver.tokens_kept",
+    logging.WARNING,
+    "The file of bearer tokens changed but gives none; those of before stay in force.",
+)
+RECEIVER_STOPPED: Final = LogEvent("receiver.stopped", logging.INFO, "The OTLP receiver listens no more.")
 # --- detector
 CORE_FAILED: Final = LogEvent(
     "core.failed", logging.CRITICAL, "The core ended by an exception; the service ends too. A defect."
@@ -87,7 +114,18 @@ EXPORTER_FILE_OPENED: Final = LogEvent(
     logging.INFO,
     "The event file was opened, at start or because it was rotated away.",
 )
+DELIVERY_FAILED: Final = LogEvent(
+    "delivery.failed", logging.CRITICAL, "Delivery ended by an exception; the service ends too."
+)
+UNDELIVERED_AT_STOP: Final = LogEvent(
+    "delivery.undelivered_at_stop",
+    logging.ERROR,
+    "The service stops with events that were not delivered; this version keeps its state in memory.",
+)
 # --- process
+SERVICE_STARTED: Final = LogEvent("service.started", logging.INFO, "Everything runs.")
+SERVICE_STOPPING: Final = LogEvent("service.stopping", logging.INFO, "The service stops, in order.")
+SERVICE_STOPPED: Final = LogEvent("service.stopped", logging.INFO, "Everything has stopped.")
 CONFIGURATION_CONCERN: Final = LogEvent(
     "process.configuration_concern", logging.WARNING, "Something in the configuration works but is unwise."
 )

@@ -80,9 +80,57 @@ def _histogram(
 
 # --- receiver
 RECEIVER_REQUESTS: Final = _counter(
-    "receiver_requests", "Export calls answered, by gRPC status code.", "code"
+    "receiver_requests",
+    "Export calls answered, by gRPC status code.",
+    "code",
+    code="name of a gRPC status code",
 )
-# (more receiver metrics here)
+RECEIVER_REFUSED: Final = _counter(
+    "receiver_refused",
+    "Export calls of which nothing was taken.",
+    "reason",
+    reason=(
+        "unauthenticated; in_flight: receiver.max_in_flight is reached; stopping; aborted: the message did not come"
+        " whole, too large or the sender gave up; receive_timeout; not_one_message; malformed; too_many_resources;"
+        " not_accepted: not stored in time; failed: a defect of this program"
+    ),
+)
+RECEIVER_REQUEST_SECONDS: Final = _histogram(
+    "receiver_request",
+    "From the first byte of an Export call's message to its answer; calls refused before are not in it.",
+    _LATENCY_BUCKETS,
+)
+RECEIVER_READ_SECONDS: Final = _histogram(
+    "receiver_read", "The part of it that finds and decodes what is watched.", _LATENCY_BUCKETS
+)
+RECEIVER_BYTES: Final = _counter("receiver_received_bytes", "Bytes of Export requests, decompressed.")
+RECEIVER_IN_FLIGHT: Final = _gauge(
+    "receiver_in_flight", "What Export calls that run hold or have reserved.", unit="bytes"
+)
+RECEIVER_FRAMES: Final = _counter("receiver_frames", "ResourceMetrics received.")
+RECEIVER_HIT_FRAMES: Final = _counter(
+    "receiver_hit_frames", "ResourceMetrics that were decoded because they hold a watched value somewhere."
+)
+RECEIVER_EMPTY_FRAMES: Final = _counter(
+    "receiver_empty_frames", "ResourceMetrics of watched processes without a single number data point."
+)
+RECEIVER_SAMPLES: Final = _counter("receiver_samples", "Samples of watched processes taken.")
+RECEIVER_REJECTED_POINTS: Final = _counter(
+    "receiver_rejected_points",
+    "Data points in frames of watched processes that cannot be interpreted; told to the sender as partial success.",
+    "reason",
+    reason="undecodable (each such frame counts as one point); no_pid; no_node",
+)
+RECEIVER_TEXT_REPLACED: Final = _counter(
+    "receiver_text_replaced",
+    "Attributes of watched processes with bytes that are not UTF-8; these are written as \\xNN.",
+    "attribute",
+    attribute="name of an attribute that is read",
+)
+RECEIVER_CLUSTER_UNKNOWN: Final = _counter(
+    "receiver_cluster_unknown",
+    "Times that a request's node named no cluster while detector.cluster_name is unset.",
+)
 
 # --- detector
 DETECTOR_POINTS: Final = _counter(

@@ -1,0 +1,71 @@
+"""The delivery thread: turns the exporter's deliverer until it is stopped."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from otel_shell_detector.core import CoreStoppedError
+from store.seams import StoreError
+from telemetry import events
+
+if TYPE_CHECKING:
+    from exporter.delivery import Deliverer
+
+_LONGEST_WAIT_S: Final = 1.0
+"""So that liveness is seen, and a stop is not missed."""
+
+
+class Dispatch:
+    """Delivers in a thread of its own. :meth:`wake` says that there is something new."""
+
+    def __init__(self, deliverer: Deliverer) -> None:
+        self._deliverer = deliverer
+        self._news = threading.Event()
+        self._deadline_s: float | None = None
+        self.failed: BaseException | None = None
+        self.turned_ns = time.monotonic_ns()
+        """When the last turn ended (monotonic clock)."""
+        self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Do not wait: events were committed."""
+        self._news.set()
+
+    def is_alive(self) -> bool:
+        """Whether the thread turns."""
+        return self._thread.is_alive()
+
+    def stop(self, within_s: float) -> None:
+        """Deliver what waits, for at most that long, and end. Returns when the thread has ended."""
+        self._deadline_s = time.monotonic() + within_s
+        self._news.set()
+        # The deliverer's own request deadline bounds how much later than ours the thread can end.
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while not self._is_over():
+                self._news.clear()
+                wait_s = self._deliverer.turn(time.monotonic())
+                self.turned_ns = time.monotonic_ns()
+                if self._deadline_s is not None:
+                    if not self._deliverer.has_work():
+                        return
+                    wait_s = min(wait_s, max(0.0, self._deadline_s - time.monotonic()))
+                if wait_s > 0:
+                    self._news.wait(min(wait_s, _LONGEST_WAIT_S))
+        except (CoreStoppedError, StoreError) as error:
+            self.failed = error
+            events.DELIVERY_FAILED(error=str(error))
+        except BaseException as error:  # noqa: BLE001  whatever ends this thread must end the service, loudly
+            self.failed = error
+            events.DELIVERY_FAILED(error=type(error).__name__, exc_info=error)
+
+    def _is_over(self) -> bool:
+        return self._deadline_s is not None and time.monotonic() >= self._deadline_s

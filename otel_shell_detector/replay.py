@@ -1,0 +1,95 @@
+"""``replay``: captures through the same receiver code, detector and encoder as ``serve``, to standard output.
+
+For each node the highest sample time so far stands for service time, and a sample's own time for its arrival.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import IO, TYPE_CHECKING
+
+from detector.detector import Detector
+from detector.types import Arrival, NodeId, Record
+from otel_shell_detector import wiring
+from otel_shell_detector.captures import CaptureError, Damaged, OtherSignal, Request, requests
+from otel_shell_detector.captures.progress import ProgressBar
+from otlp_receiver.reading import UnreadableRequest, read_request
+from store.memory import MemoryStore
+from store.seams import Commit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from otel_shell_detector.configuration import Settings
+
+
+class Replay:
+    """One run over captures: requests in, lines out."""
+
+    def __init__(self, settings: Settings, out: IO[bytes]) -> None:
+        self._selection = wiring.selection(settings)
+        self._encode = wiring.encoder(settings)
+        self._detector = Detector(wiring.rules(settings))
+        self._store = MemoryStore()
+        self._now: dict[NodeId, int] = {}
+        self._out = out
+
+    def feed(self, body: bytes) -> None:
+        """Take one serialized request. Raises :class:`UnreadableRequest`."""
+        for record in read_request(body, self._selection).records:
+            now_ns = max(self._now.get(record.node, 0), _latest(record))
+            self._now[record.node] = now_ns
+            self._store.append([Arrival(record, now_ns, now_ns)])
+        for _, arrival in self._store.read():
+            self._detector.feed(arrival, self._store.look_up(self._detector.unknown(arrival.record)))
+        self._print()
+
+    def finish(self, *, close_sessions: bool) -> None:
+        """The end of the last capture."""
+        self._detector.finish(close_sessions=close_sessions)
+        self._print()
+
+    def _print(self) -> None:
+        step = self._detector.take_step()
+        self._store.commit(Commit(rows=step.rows))
+        for finding in step.findings:
+            self._out.write(self._encode(finding).body + b"\n")
+
+
+def _latest(record: Record) -> int:
+    return max((*record.probe_times_ns, *(sample.time_ns for sample in record.samples)), default=0)
+
+
+def replay(settings: Settings, files: Sequence[Path], *, close_at_end: bool = False) -> int:
+    """Print the events of captures, read one after the other. The exit status is 1 if anything was damaged."""
+    run = Replay(settings, sys.stdout.buffer)
+    status = 0
+    for path in files:
+        try:
+            with ProgressBar(str(path)) as bar:
+                for item in requests(path, observe=bar):
+                    complaint = _take(run, item)
+                    if complaint:
+                        bar.clear()
+                        sys.stderr.write(f"{path}: {complaint}\n")
+                        status = 1
+        except CaptureError as error:
+            sys.stderr.write(f"{error}\n")
+            status = 1
+    run.finish(close_sessions=close_at_end)
+    sys.stdout.buffer.flush()
+    return status
+
+
+def _take(run: Replay, item: Request | Damaged | OtherSignal) -> str:
+    """Feed an item; return what there is to complain of."""
+    if isinstance(item, Damaged):
+        return f"offset {item.offset}: {item.reason}"
+    if isinstance(item, OtherSignal):
+        return ""
+    try:
+        run.feed(item.body)
+    except UnreadableRequest as error:
+        return f"offset {item.offset}: {error}"
+    return ""

@@ -1,0 +1,121 @@
+"""``serve``: the service, put together as in the picture of the design.
+
+    collector --OTLP/gRPC--> receiver --records--> core (journal, detector, outbox) --> delivery --> Splunk
+
+Built and connected in that order, stopped in an order of its own: what is accepted first stops coming, then is
+decided, then delivered.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from detector.detector import Detector
+from exporter.delivery import Deliverer
+from exporter.exposition import exposition
+from otel_shell_detector import wiring
+from otel_shell_detector.core import Core
+from otel_shell_detector.dispatch import Dispatch
+from otel_shell_detector.http import HttpServer
+from otlp_receiver.server import Server
+from store.memory import MemoryStore
+from telemetry import events
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import FrameType
+
+    from otel_shell_detector.configuration import Settings
+
+RECEIVER_GRACE_S: Final = 5.0
+DELIVERY_GRACE_S: Final = 10.0
+STALLED_NS: Final = 120 * 1_000_000_000
+"""A thread that has not turned for so long is dead; an fsync on a bad disk takes up to 60 s."""
+_WATCH_S: Final = 0.2
+
+
+class Service:
+    """All parts of a running service."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._stopping = False
+        self._store = MemoryStore()
+        self._core = Core(
+            Detector(wiring.rules(settings)), self._store, wiring.encoder(settings), self._wake_delivery
+        )
+        self._sink = wiring.sink(settings)
+        self._dispatch = Dispatch(Deliverer(self._sink, self._core.take, self._core.settle))
+        self.receiver = Server(
+            wiring.server_settings(settings), wiring.selection(settings), self._core.accept
+        )
+        self.http = HttpServer(settings.http.endpoint, exposition, live=self.not_live, ready=self.not_ready)
+
+    def _wake_delivery(self) -> None:
+        self._dispatch.wake()
+
+    def start(self) -> None:
+        """Start everything; the receiver last, so that nothing is accepted that cannot be decided."""
+        self.http.start()
+        self._core.start()
+        self._dispatch.start()
+        self.receiver.start()
+
+    def not_live(self) -> Mapping[str, str]:
+        """What is wrong so that only a restart helps; empty if nothing is."""
+        now_ns = time.monotonic_ns()
+        wrong = {}
+        for name, part in (("core", self._core), ("delivery", self._dispatch)):
+            if not self._stopping and not part.is_alive():
+                wrong[name] = "the thread has ended"
+            elif now_ns - part.turned_ns > STALLED_NS:
+                wrong[name] = f"no turn for {(now_ns - part.turned_ns) // 1_000_000_000} s"
+        return wrong
+
+    def not_ready(self) -> Mapping[str, str]:
+        """Why requests would not be accepted now; empty if they would. Says nothing of Splunk."""
+        if self._stopping:
+            return {"service": "stopping"}
+        return {} if self._core.is_accepting() else {"core": "does not accept records"}
+
+    def failed(self) -> bool:
+        """Whether a thread has ended by itself."""
+        return self._core.failed is not None or self._dispatch.failed is not None
+
+    def stop(self) -> None:
+        """Stop in order; what was accepted is decided and, until the deadline, delivered."""
+        self._stopping = True
+        self.receiver.stop(RECEIVER_GRACE_S)
+        self._core.stop()
+        self._dispatch.stop(DELIVERY_GRACE_S)
+        undelivered = sum(self._store.backlog().values())
+        if undelivered:
+            events.UNDELIVERED_AT_STOP(events=undelivered)
+        self._sink.close()
+        self.http.stop()
+        self._store.close()
+
+
+def serve(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT; return the exit status: 1 if a thread failed."""
+    asked = threading.Event()
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        # The second one gets the default: whoever is in a hurry is not kept.
+        signal.signal(number, signal.SIG_DFL)
+        asked.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    service = Service(settings)
+    service.start()
+    events.SERVICE_STARTED(receiver_port=service.receiver.port, http_port=service.http.port)
+    while not asked.wait(_WATCH_S):
+        if service.failed():
+            break
+    events.SERVICE_STOPPING(reason="a thread failed" if service.failed() else "signal")
+    service.stop()
+    events.SERVICE_STOPPED()
+    return 1 if service.failed() else 0

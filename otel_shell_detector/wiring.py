@@ -1,0 +1,114 @@
+"""From the configuration to the parts: the one place where names of settings meet names of rooms."""
+
+from __future__ import annotations
+
+import uuid
+from functools import partial
+from typing import TYPE_CHECKING
+
+from detector.rules import Rules
+from exporter.event import encode
+from exporter.file import FileSink
+from exporter.hec import HecSink
+from exporter.redaction import Redactor
+from exporter.settings import EventSettings, HecSettings
+from exporter.settings import TlsSettings as HecTlsSettings
+from exporter.stdout import StdoutSink
+from otlp_receiver.selection import Match, Selection
+from otlp_receiver.server import ServerSettings, TlsSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from detector.events import Event
+    from detector.types import Finding
+    from exporter.sink import Sink
+    from otel_shell_detector.configuration import Settings
+
+_STORE_ID = "otel-shell-detector"
+
+
+def rules(settings: Settings) -> Rules:
+    """The detector's rules. With an ephemeral state ids differ from start to start: nothing remembers them."""
+    detector = settings.detector
+    return Rules(
+        window_ns=detector.window.nanoseconds,
+        lateness_ns=detector.lateness.nanoseconds,
+        renotify_ns=detector.renotify.nanoseconds,
+        horizon_ns=detector.replay_horizon.nanoseconds,
+        early=detector.emit == "early",
+        score=settings.risk.score,
+        score_ongoing=settings.risk.profile == "seed",
+        max_tracked_shells=detector.max_tracked_shells,
+        max_nodes=detector.max_nodes,
+        store_id=f"{_STORE_ID}/{uuid.uuid4()}" if settings.state.ephemeral else _STORE_ID,
+    )
+
+
+def selection(settings: Settings) -> Selection:
+    """What the receiver looks for. Command lines are redacted as they are read, before anything keeps them."""
+    return Selection(
+        executables=settings.detector.executables,
+        clean=Redactor(settings.exporter.redact).clean,
+        match=tuple(Match(match) for match in settings.detector.match),
+        cluster_name=settings.detector.cluster_name or "",
+        max_resources=settings.receiver.max_resources,
+    )
+
+
+def encoder(settings: Settings) -> Callable[[Finding], Event]:
+    """From findings to events."""
+    hec, risk = settings.exporter.hec, settings.risk
+    event_settings = EventSettings(
+        risk_name=risk.name,
+        message=risk.message,
+        risk_object_field=risk.host_field,
+        impact=risk.impact,
+        confidence=risk.confidence,
+        index=hec.index,
+        context_index=hec.context_index,
+        audit_index=hec.audit_index,
+        source=hec.source or "",
+        sourcetype=hec.sourcetype,
+    )
+    return partial(encode, settings=event_settings)
+
+
+def server_settings(settings: Settings) -> ServerSettings:
+    """The OTLP receiver's settings."""
+    receiver = settings.receiver
+    tls = None
+    if receiver.tls.cert_file and receiver.tls.key_file:
+        tls = TlsSettings(receiver.tls.cert_file, receiver.tls.key_file, receiver.tls.client_ca_file)
+    return ServerSettings(
+        endpoint=str(receiver.endpoint),
+        max_request_size=receiver.max_request_size.bytes,
+        max_in_flight=receiver.max_in_flight.bytes,
+        workers=receiver.workers,
+        receive_timeout=receiver.receive_timeout.seconds,
+        bearer_token_file=receiver.bearer_token_file,
+        tls=tls,
+    )
+
+
+def sink(settings: Settings) -> Sink:
+    """Where events go."""
+    exporter = settings.exporter
+    if exporter.sink == "hec":
+        hec = exporter.hec
+        return HecSink(
+            HecSettings(
+                url=hec.url or "",
+                token_file=str(hec.token_file or ""),
+                ack=hec.ack,
+                ack_timeout_s=hec.ack_timeout.seconds,
+                proxy_url=hec.proxy_url or "",
+                tls=HecTlsSettings(str(hec.tls.ca_file or ""), hec.tls.insecure_skip_verify),
+                gzip=hec.gzip,
+                request_timeout_s=hec.timeout.seconds,
+                max_batch_bytes=hec.max_batch_size.bytes,
+            )
+        )
+    if exporter.sink == "file":
+        return FileSink(str(exporter.file.path))
+    return StdoutSink()

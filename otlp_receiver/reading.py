@@ -1,36 +1,41 @@
-"""What a request says: its bytes in, records out. Pure: no clock, no network, no threads; ``replay`` reads captures with it."""
+"""What a request says: its bytes in, records out. Pure: no clock, no network, no threads; ``replay`` uses it too.
+
+    bytes --find_frames--> bounds of frames --find_hits--> the few that may be watched --decode_frame--> samples
+                                  `-----------find_progress--> what the others say of their nodes
+
+What is promised: for a request that parses, with tags and lengths minimally encoded as every known encoder does, the
+samples are exactly those of a full parse. Frames that hold no watched value are not validated.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from detector.types import Record
+from detector.types import NodeId, Record, Sample
+from otlp_receiver import resource
+from otlp_receiver.decode import Tally, decode_frame
+from otlp_receiver.progress import find_progress
+from otlp_receiver.wire import MalformedRequest, TooManyResources, UnreadableRequest, find_frames, find_hits
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from otlp_receiver.selection import Selection
 
-
-class UnreadableRequest(Exception):
-    """A request of which nothing can be taken."""
-
-
-class MalformedRequest(UnreadableRequest):
-    """The bytes are no sequence of protobuf fields at the top level."""
-
-
-class TooManyResources(UnreadableRequest):
-    """The request holds more ``ResourceMetrics`` than ``Selection.max_resources``."""
+__all__ = ["MalformedRequest", "Reading", "TooManyResources", "UnreadableRequest", "read_request"]
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What one request says.
 
-    ``records``: one for each node, in order of first appearance; samples in wire order.
-    ``rejected``: data points of selected frames that could not be interpreted, by reason (:class:`otlp_receiver.decode.Reject`).
-    ``text_replaced``: how many values held bytes that are not UTF-8, by attribute.
+    ``records``: one for each node, in order of first appearance; their samples are in wire order, and each has the time
+    of the node's first process frame (:mod:`otlp_receiver.progress`) even if that frame gave a sample too.
+    ``rejected``: data points of watched frames that could not be interpreted, by :class:`~otlp_receiver.decode.Reject`.
+    ``text_replaced``: how many values were not UTF-8, by attribute, in frames that gave samples.
+    ``frames``: all of the request; ``hit_frames``: those decoded; ``empty_frames``: those of watched processes without a number
+    data point. ``unknown_clusters``: nodes without a cluster.
     """
 
     records: tuple[Record, ...] = ()
@@ -38,8 +43,49 @@ class Reading:
     text_replaced: Mapping[str, int] = field(default_factory=dict)
     frames: int = 0
     hit_frames: int = 0
+    empty_frames: int = 0
+    unknown_clusters: int = 0
 
 
 def read_request(body: bytes, selection: Selection) -> Reading:
-    """Read a serialized ``ExportMetricsServiceRequest``. Raises :class:`MalformedRequest` and :class:`TooManyResources`."""
-    raise NotImplementedError
+    """Read a serialized ``ExportMetricsServiceRequest``.
+
+    Raises :class:`MalformedRequest` if its top level is not protobuf, and :class:`TooManyResources`, before anything is
+    allocated for the frames beyond ``selection.max_resources``.
+    """
+    frames = find_frames(body, selection.max_resources)
+    hits = find_hits(body, frames, selection.needles)
+    tally = Tally()
+    samples: dict[NodeId, list[Sample]] = {}
+    first_seen: dict[NodeId, int] = {}
+    for index in hits:
+        decoded = decode_frame(body[frames.starts[index] : frames.ends[index]], selection, tally)
+        if decoded is not None:
+            node, of_frame = decoded
+            first_seen.setdefault(node, index)
+            samples.setdefault(node, []).extend(of_frame)
+    progress = find_progress(body, frames, selection.cluster_name)
+    for node, of_node in progress.items():
+        first_seen[node] = min(of_node.index, first_seen.get(node, of_node.index))
+    records = tuple(
+        Record(
+            node=node,
+            samples=tuple(samples.get(node, ())),
+            probe_times_ns=(progress[node].time_ns,) if node in progress else (),
+            init_start_ns=progress[node].init_start_ns if node in progress else 0,
+        )
+        for node in sorted(first_seen, key=first_seen.__getitem__)
+    )
+    return Reading(
+        records=records,
+        rejected=_without_zeros(tally.rejected),
+        text_replaced=_without_zeros(tally.text_replaced),
+        frames=len(frames.starts),
+        hit_frames=len(hits),
+        empty_frames=tally.empty_frames,
+        unknown_clusters=sum(node.cluster == resource.UNKNOWN_CLUSTER for node in first_seen),
+    )
+
+
+def _without_zeros(counts: Mapping[str, int]) -> dict[str, int]:
+    return {name: count for name, count in counts.items() if count}

@@ -1,0 +1,163 @@
+"""One frame in, samples out: what a ``ResourceMetrics`` says of a watched process.
+
+A frame gives one sample for each start time among its number data points. Gauges and sums, integers and doubles count
+alike: the process scraper's temporality and type of a metric have changed before. Which values are evidence is the
+detector's decision; here every data point of the two watched metrics is taken as it came.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from google.protobuf.message import DecodeError
+
+from detector.types import Metric, NodeId, Point, Sample
+from otlp_receiver import descriptors, resource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from detector.types import CommandLine
+    from otlp_receiver.selection import Selection
+
+MAX_TIME_NS: Final = 2**63 - 1
+"""``fixed64`` goes beyond what stores keep. A later time (after the year 2262) is read as this one."""
+
+_NO_RECORDED_VALUE: Final = 1  # DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK
+_STATE_KEYS: Final = (b"state", b"cpu.mode")  # of semantic conventions until and from 1.27; during migration both
+_SLOT_LIMIT: Final = 64
+_METRICS: Final = {metric.value.encode(): metric for metric in Metric}
+
+
+class Reject(enum.StrEnum):
+    """Why a frame of a watched process cannot be interpreted."""
+
+    UNDECODABLE = "undecodable"
+    """It holds a watched value but is no ``ResourceMetrics``."""
+    NO_PID = "no_pid"
+    """``process.pid`` is absent or no integer."""
+    NO_NODE = "no_node"
+    """None of ``k8s.node.name``, ``host.name``, ``host.id`` is there."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What decoding counts: rejected data points by reason, replaced text by attribute, frames without data points."""
+
+    rejected: Counter[str] = field(default_factory=Counter)
+    text_replaced: Counter[str] = field(default_factory=Counter)
+    empty_frames: int = 0
+
+
+def decode_frame(frame: bytes, selection: Selection, tally: Tally) -> tuple[NodeId, tuple[Sample, ...]] | None:
+    """The node and the samples of a frame, one for each start time in wire order; ``None`` if it gives none.
+
+    A frame of another process gives none and counts nothing.
+    """
+    try:
+        message = descriptors.RESOURCE_METRICS.FromString(frame)
+    except DecodeError:
+        # How many points it was meant to hold is not knowable: it counts as one, so that it is told of.
+        tally.rejected[Reject.UNDECODABLE] += 1
+        return None
+    # Of equal keys the last in wire order wins. No key that is looked for holds a backslash.
+    attributes = {kv.key.decode(errors="backslashreplace"): kv.value for kv in message.resource.attributes}
+    path = resource.string_of(attributes.get(resource.PATH))
+    if not selection.matches(resource.string_of(attributes.get(resource.NAME)), path):
+        return None
+
+    times, points = _read_points(message)
+    if not times:
+        tally.empty_frames += 1
+        return None
+    pid = resource.int_of(attributes.get(resource.PID))
+    if pid is None:
+        tally.rejected[Reject.NO_PID] += _count_points(message)
+        return None
+    node = resource.node_of(attributes, selection.cluster_name, tally.text_replaced)
+    if node is None:
+        tally.rejected[Reject.NO_NODE] += _count_points(message)
+        return None
+
+    def text(key: str) -> str:
+        return resource.bounded_text(attributes, key, tally.text_replaced)
+
+    host, name, path_text, owner = (
+        text(key) for key in (resource.HOST, resource.NAME, resource.PATH, resource.OWNER)
+    )
+    command_line = _command_line(attributes, selection, tally.text_replaced)
+    parent_pid = resource.int_of(attributes.get(resource.PARENT_PID))
+    return node, tuple(
+        Sample(
+            host=host,
+            pid=pid,
+            start_ns=start_ns,
+            name=name,
+            time_ns=time_ns,
+            points=tuple(points[start_ns]),
+            parent_pid=parent_pid,
+            path=path_text,
+            owner=owner,
+            command_line=command_line,
+        )
+        for start_ns, time_ns in times.items()
+    )
+
+
+def _command_line(attributes: dict[str, Any], selection: Selection, replaced: Counter[str]) -> CommandLine | None:
+    """The redacted command line. It is not cut before: a secret at the cut would no longer look like one."""
+    text, repaired = resource.text_of(resource.string_of(attributes.get(resource.COMMAND_LINE)))
+    replaced[resource.COMMAND_LINE] += repaired
+    return selection.clean(text) if text else None
+
+
+def _read_points(message: Any) -> tuple[dict[int, int], dict[int, list[Point]]]:  # noqa: ANN401
+    """By start time, in wire order: the latest time of any number data point, and the points of watched metrics."""
+    times: dict[int, int] = {}
+    points: dict[int, list[Point]] = {}
+    for metric in _metrics(message):
+        watched = _METRICS.get(metric.name)
+        for data_point in number_points(metric):
+            start_ns = min(data_point.start_time_unix_nano, MAX_TIME_NS)
+            time_ns = min(data_point.time_unix_nano, MAX_TIME_NS)
+            times[start_ns] = max(times.get(start_ns, 0), time_ns)
+            of_start = points.setdefault(start_ns, [])
+            if watched is not None:
+                slot = _slot(data_point) if watched is Metric.CPU else ""
+                of_start.append(Point(watched, slot, time_ns, _value(data_point)))
+    return times, points
+
+
+def _metrics(message: Any) -> Iterator[Any]:  # noqa: ANN401
+    for scope in message.scope_metrics:
+        yield from scope.metrics
+
+
+def number_points(metric: Any) -> Iterable[Any]:  # noqa: ANN401
+    """The data points of a ``Metric`` that is a gauge or a sum; nothing of other ones."""
+    kind = metric.WhichOneof("data")
+    return getattr(metric, kind).data_points if kind in {"gauge", "sum"} else ()
+
+
+def _count_points(message: Any) -> int:  # noqa: ANN401
+    """All data points of a frame, whatever their kind: what the sender is told that it lost."""
+    kinds = ((metric, metric.WhichOneof("data")) for metric in _metrics(message))
+    return sum(len(getattr(metric, kind).data_points) for metric, kind in kinds if kind)
+
+
+def _value(data_point: Any) -> float | None:  # noqa: ANN401
+    kind = data_point.WhichOneof("value")
+    if kind is None or data_point.flags & _NO_RECORDED_VALUE:
+        return None
+    return float(getattr(data_point, kind))
+
+
+def _slot(data_point: Any) -> str:  # noqa: ANN401
+    """The CPU state, by its older name: what a collector calls ``iowait`` in ``cpu.mode`` is ``wait`` in ``state``."""
+    states = {kv.key: resource.string_of(kv.value) for kv in data_point.attributes if kv.key in _STATE_KEYS}
+    raw = next((states[key] for key in _STATE_KEYS if states.get(key)), b"")
+    slot = resource.text_of(raw)[0][:_SLOT_LIMIT]
+    return "wait" if slot == "iowait" else slot

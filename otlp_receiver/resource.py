@@ -1,0 +1,72 @@
+"""What a resource's attributes say: who a process is and where it runs.
+
+The two chains and their order are the product's (``docs/decisions/0003-identity.md``); the attributes are those of the
+OpenTelemetry semantic conventions for host, Kubernetes and process resources.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from detector.types import NodeId
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Mapping
+
+PID: Final = "process.pid"
+PARENT_PID: Final = "process.parent_pid"
+NAME: Final = "process.executable.name"
+PATH: Final = "process.executable.path"
+OWNER: Final = "process.owner"
+COMMAND_LINE: Final = "process.command_line"
+HOST: Final = "host.name"
+NODE_CHAIN: Final = ("k8s.node.name", HOST, "host.id")
+CLUSTER_CHAIN: Final = ("k8s.cluster.name", "cluster_name", "k8s.cluster.uid")
+UNKNOWN_CLUSTER: Final = "unknown"
+
+TEXT_LIMIT: Final = 4096
+"""Characters of a text attribute that are kept: PATH_MAX, so that no real path is cut."""
+
+
+def string_of(value: Any) -> bytes:  # noqa: ANN401  # an AnyValue, whose class is made at run time
+    """The text of an ``AnyValue``; empty if it is of another type or ``None``."""
+    return value.string_value if value is not None else b""
+
+
+def int_of(value: Any) -> int | None:  # noqa: ANN401
+    """The integer of an ``AnyValue``; ``None`` if it is of another type or ``None``."""
+    return value.int_value if value is not None and value.HasField("int_value") else None
+
+
+def text_of(raw: bytes) -> tuple[str, bool]:
+    r"""Text of bytes, and whether some of them are not UTF-8 and therefore written as ``\xNN``."""
+    try:
+        return raw.decode(), False
+    except UnicodeDecodeError:
+        return raw.decode(errors="backslashreplace"), True
+
+
+def bounded_text(attributes: Mapping[str, Any], key: str, replaced: Counter[str]) -> str:
+    """The text of an attribute, cut to :data:`TEXT_LIMIT`. Counts in ``replaced`` if it is not UTF-8."""
+    text, repaired = text_of(string_of(attributes.get(key)))
+    replaced[key] += repaired
+    return text[:TEXT_LIMIT]
+
+
+def deciding_key(attributes: Mapping[str, Any], chain: tuple[str, ...]) -> str:
+    """The first key of a chain whose text is not empty; empty if there is none."""
+    return next((key for key in chain if string_of(attributes.get(key))), "")
+
+
+def node_of(attributes: Mapping[str, Any], cluster_name: str, replaced: Counter[str]) -> NodeId | None:
+    """The node that a resource names, ``None`` if it names none.
+
+    ``cluster_name`` is the cluster of resources that name none; if it is empty too, :data:`UNKNOWN_CLUSTER`.
+    """
+    node_key = deciding_key(attributes, NODE_CHAIN)
+    if not node_key:
+        return None
+    cluster_key = deciding_key(attributes, CLUSTER_CHAIN)
+    cluster = bounded_text(attributes, cluster_key, replaced) if cluster_key else cluster_name
+    return NodeId(cluster or UNKNOWN_CLUSTER, bounded_text(attributes, node_key, replaced))

@@ -14,14 +14,20 @@ _HIGHEST_PORT: Final = 65535
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An address to listen on. ``host`` is a name or an IP address, without brackets; port 0 lets the system choose."""
+    """An address to listen on.
+
+    ``host`` is a name or an IP address, without brackets; port 0 lets the system choose one.
+    """
 
     host: str
     port: int
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``127.0.0.1:4317``, ``localhost:4317`` or ``[::1]:4317``. Raises :class:`ValueError` for anything else."""
+        """Read ``127.0.0.1:4317``, ``localhost:4317`` or ``[::1]:4317``.
+
+        Raises :class:`ValueError` for anything else.
+        """
         match = _ENDPOINT.fullmatch(text)
         if not match or int(match[3]) > _HIGHEST_PORT:
             raise ValueError("not host:port")
@@ -47,9 +53,10 @@ class Endpoint:
 
 
 def parse_base_url(text: str) -> str:
-    """An ``http`` or ``https`` URL of scheme, host and port alone, without a slash at the end; :class:`ValueError` otherwise.
+    """An ``http`` or ``https`` URL of scheme, host and port alone, without a slash at the end.
 
-    A user or password in it is refused too: configuration is printed and logged, so secrets are read from files only.
+    Raises :class:`ValueError` for anything else. A user or password in it is refused too: configuration is
+    printed and logged, so secrets are read from files only.
     """
     if not text.isprintable() or " " in text:
         raise ValueError("not a URL")

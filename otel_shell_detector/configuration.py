@@ -1,7 +1,8 @@
 """The configuration as typed, frozen values: every key, its kind, its default and its meaning.
 
-``docs/configuration.md`` is generated from this module. Where values come from is told in :mod:`otel_shell_detector.sources`,
-which of them do not go together in :mod:`otel_shell_detector.checks`.
+``docs/configuration.md`` is generated from this module, from the text under each key. Where values come from
+is told in :mod:`otel_shell_detector.sources`, which of them do not go together in
+:mod:`otel_shell_detector.checks`.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from otel_shell_detector.addresses import Endpoint
 from otel_shell_detector.quantities import Duration, Size
 
 ENVIRONMENT_PREFIX: Final = "OTEL_SHELL_DETECTOR_"
+_LONGEST: Final = 128
+"""Characters of a text that stands in every event: these must leave room for evidence."""
 _NAME_MAX: Final = 255
 """The longest name of a file on Linux, in bytes."""
 
 
 def state_directory() -> Path:
-    """Where a user's programs keep their state: the XDG base directory specification, relative paths ignored as it says."""
+    """Where a user's programs keep their state: XDG base directory specification, no relative paths."""
     configured = os.environ.get("XDG_STATE_HOME", "")
     if configured.startswith("/"):
         return Path(configured, "otel-shell-detector")
@@ -41,7 +44,7 @@ def _executable() -> kinds.Kind:
             and 0 < len(value.encode()) <= _NAME_MAX
         ):
             return value
-        raise kinds.Unwanted
+        raise kinds.UnwantedError
 
     return kinds.Kind(f"a name of 1 to {_NAME_MAX} bytes without /", read)
 
@@ -50,143 +53,115 @@ class Section(BaseModel):
     """A mapping of the configuration; unknown keys are refused and nothing changes after the start."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, arbitrary_types_allowed=True, validate_by_name=True
+        extra="forbid", frozen=True, arbitrary_types_allowed=True, use_attribute_docstrings=True
     )
 
 
 class ReceiverTlsSettings(Section):
     """``receiver.tls``."""
 
-    cert_file: Annotated[Path | None, kinds.optional(kinds.file())] = Field(
-        default=None, description="Certificate chain of the receiver, PEM. With `key_file` it turns TLS on."
-    )
-    key_file: Annotated[Path | None, kinds.optional(kinds.secret_file())] = Field(
-        default=None, description="Private key of the certificate, PEM, not encrypted."
-    )
-    client_ca_file: Annotated[Path | None, kinds.optional(kinds.file())] = Field(
-        default=None,
-        description="CA certificates, PEM. With it every collector must show a certificate that one of them signed.",
-    )
+    cert_file: Annotated[Path | None, kinds.optional(kinds.file())] = None
+    """Certificate chain of the receiver, PEM. With `key_file` it turns TLS on."""
+    key_file: Annotated[Path | None, kinds.optional(kinds.secret_file())] = None
+    """Private key of the certificate, PEM, not encrypted."""
+    client_ca_file: Annotated[Path | None, kinds.optional(kinds.file())] = None
+    """CA certificates, PEM. With it every collector must show a certificate that one of them signed."""
 
 
 class ReceiverSettings(Section):
     """``receiver``: what the collectors send to."""
 
-    endpoint: Annotated[Endpoint, kinds.endpoint()] = Field(
-        default=Endpoint("127.0.0.1", 4317),
-        description="Address of the OTLP/gRPC receiver. Reachable from other machines without TLS or a token it warns.",
-    )
-    max_request_size: Annotated[Size, kinds.size("64KiB", "1GiB")] = Field(
-        default=Size.parse("16MiB"),
-        description="The largest request that is taken, measured after decompression. A larger one is refused for good.",
-    )
-    max_in_flight: Annotated[Size, kinds.size("64KiB", "64GiB")] = Field(
-        default=Size.parse("64MiB"),
-        description="Memory that requests in progress may hold together; beyond it collectors are told to try again.",
-    )
-    max_resources: Annotated[int, kinds.whole(1, 10_000_000)] = Field(
-        default=100_000,
-        description="The most resources (processes) in one request. A small compressed request can hold millions of empty ones.",
-    )
-    workers: Annotated[int, kinds.whole(1, 4096)] = Field(
-        default=256,
-        description="Threads that answer collectors. They mostly wait for the common commit, so many are cheap; few slow it.",
-    )
-    receive_timeout: Annotated[Duration, kinds.duration("100ms", "5m")] = Field(
-        default=Duration.parse("5s"), description="A request that is not complete after this time is cut off."
-    )
-    require_auth: Annotated[bool, kinds.flag()] = Field(
-        default=False,
-        description="Refuse to start unless collectors must show who they are, by `bearer_token_file` or `tls.client_ca_file`.",
-    )
+    endpoint: Annotated[Endpoint, kinds.endpoint()] = Endpoint("127.0.0.1", 4317)
+    """Address of the OTLP/gRPC receiver. Reachable from other machines without TLS or a token it
+    warns."""
+    max_request_size: Annotated[Size, kinds.size("64KiB", "1GiB")] = Size.parse("16MiB")
+    """The largest request that is taken, measured after decompression. A larger one is refused for
+    good."""
+    max_in_flight: Annotated[Size, kinds.size("64KiB", "64GiB")] = Size.parse("64MiB")
+    """Memory that requests in progress may hold together; beyond it collectors are told to try again."""
+    max_resources: Annotated[int, kinds.whole(1, 10_000_000)] = 100_000
+    """The most resources (processes) in one request. A small compressed request can hold millions of
+    empty ones."""
+    workers: Annotated[int, kinds.whole(1, 4096)] = 256
+    """Threads that answer collectors. They mostly wait for the common commit, so many are cheap; few slow
+    it."""
+    receive_timeout: Annotated[Duration, kinds.duration("100ms", "5m")] = Duration.parse("5s")
+    """A request that is not complete after this time is cut off."""
+    require_auth: Annotated[bool, kinds.flag()] = False
+    """Refuse to start unless collectors must show who they are, by `bearer_token_file` or
+    `tls.client_ca_file`."""
     tls: ReceiverTlsSettings = ReceiverTlsSettings()
-    bearer_token_file: Annotated[Path | None, kinds.optional(kinds.secret_file())] = Field(
-        default=None,
-        description="File with the tokens that collectors may send, one a line; any of them is accepted.",
-    )
+    bearer_token_file: Annotated[Path | None, kinds.optional(kinds.secret_file())] = None
+    """File with the tokens that collectors may send, one a line; any of them is accepted."""
 
 
 class HttpSettings(Section):
     """``http``: metrics and health."""
 
-    endpoint: Annotated[Endpoint, kinds.endpoint()] = Field(
-        default=Endpoint("127.0.0.1", 9464),
-        description="Address that serves `/metrics`, `/livez` and `/readyz`.",
-    )
+    endpoint: Annotated[Endpoint, kinds.endpoint()] = Endpoint("127.0.0.1", 9464)
+    """Address that serves `/metrics`, `/livez` and `/readyz`."""
 
 
 class DetectorSettings(Section):
     """``detector``: what counts as a shell, and when it is told."""
 
-    executables: Annotated[tuple[str, ...], kinds.list_of(_executable(), at_least=1)] = Field(
-        default=("sh", "bash", "csh", "tcsh"),
-        description="Names of the programs to find, compared with `process.executable.name` exactly.",
+    executables: Annotated[tuple[str, ...], kinds.list_of(_executable(), at_least=1)] = (
+        "sh",
+        "bash",
+        "csh",
+        "tcsh",
     )
+    """Names of the programs to find, compared with `process.executable.name` exactly."""
     match: Annotated[
         tuple[Literal["name", "path"], ...], kinds.list_of(kinds.one_of("name", "path"), at_least=1)
-    ] = Field(
-        default=("name",),
-        description="What is compared: `name` is `process.executable.name`, as in the search; `path` is the base name of "
-        "`process.executable.path`, which also finds scripts that name a shell in their first line.",
-    )
-    window: Annotated[Duration, kinds.duration("1s", "1h")] = Field(
-        default=Duration.parse("10s"),
-        description="Length of the windows over which samples are averaged; they begin at its multiples since the epoch.",
-    )
-    lateness: Annotated[Duration, kinds.duration("0s", "1h")] = Field(
-        default=Duration.parse("5s"),
-        description="How long a window stays open for late samples. A finding comes at most `window` + `lateness` after "
-        "its sample.",
-    )
-    renotify: Annotated[Duration, kinds.duration("1s", "30d")] = Field(
-        default=Duration.parse("1h"),
-        description="How often a shell that keeps running is told again, as `ongoing`.",
-    )
-    replay_horizon: Annotated[Duration, kinds.duration("1m", "24h")] = Field(
-        default=Duration.parse("1h"),
-        description="How far back a delayed sample still counts; also how long a node is silent before its shells close.",
-    )
-    emit: Annotated[Literal["window", "early"], kinds.one_of("window", "early")] = Field(
-        default="window",
-        description="`window`: a shell is told when its window closes. `early`: at its first sample, with partial averages.",
-    )
-    cluster_name: Annotated[str | None, kinds.optional(kinds.line())] = Field(
-        default=None,
-        description="Name of the cluster for samples that carry none. Without it they are told as `unknown`.",
-    )
-    max_tracked_shells: Annotated[int, kinds.whole(1, 10_000_000)] = Field(
-        default=100_000,
-        description="The most shells that are followed at a time; one beyond it opens and closes at once, as `untracked`.",
-    )
-    max_nodes: Annotated[int, kinds.whole(1, 1_000_000)] = Field(
-        default=10_000, description="The most nodes that are followed at a time."
-    )
+    ] = ("name",)
+    """What is compared: `name` is `process.executable.name`, as in the search; `path` is the base name of
+    `process.executable.path`, which also finds scripts that name a shell in their first line."""
+    window: Annotated[Duration, kinds.duration("1s", "1h")] = Duration.parse("10s")
+    """Length of the windows over which samples are averaged; they begin at its multiples since the
+    epoch."""
+    lateness: Annotated[Duration, kinds.duration("0s", "1h")] = Duration.parse("5s")
+    """How long a window stays open for late samples. A finding comes at most `window` + `lateness` after
+    its sample."""
+    renotify: Annotated[Duration, kinds.duration("1s", "30d")] = Duration.parse("1h")
+    """How often a shell that keeps running is told again, as `ongoing`."""
+    replay_horizon: Annotated[Duration, kinds.duration("1m", "24h")] = Duration.parse("1h")
+    """How far back a delayed sample still counts; also how long a node is silent before its shells
+    close."""
+    emit: Annotated[Literal["window", "early"], kinds.one_of("window", "early")] = "window"
+    """`window`: a shell is told when its window closes. `early`: at its first sample, with partial
+    averages."""
+    cluster_name: Annotated[str | None, kinds.optional(kinds.line(_LONGEST))] = None
+    """Name of the cluster for samples that carry none. Without it they are told as `unknown`."""
+    max_tracked_shells: Annotated[int, kinds.whole(1, 10_000_000)] = 100_000
+    """The most shells that are followed at a time; one beyond it opens and closes at once, as
+    `untracked`."""
+    max_nodes: Annotated[int, kinds.whole(1, 1_000_000)] = 10_000
+    """The most nodes that are followed at a time."""
 
 
 class RiskSettings(Section):
     """``risk``: what Enterprise Security is told."""
 
-    name: Annotated[str, kinds.line()] = Field(
-        default="Kubernetes Shell Running on Worker Node",
-        description="Name of the detection; `source` and `search_name` are made of it.",
+    name: Annotated[str, kinds.line(_LONGEST)] = "Kubernetes Shell Running on Worker Node"
+    """Name of the detection; `source` and `search_name` are made of it."""
+    profile: Annotated[Literal["once", "seed"], kinds.one_of("once", "seed")] = "once"
+    """`once`: a shell scores when it is opened. `seed`: and again each time it is told as `ongoing`, as
+    the hourly search does."""
+    score: Annotated[int, kinds.whole(0, 100)] = 25
+    """`risk_score` of a finding."""
+    impact: Annotated[int, kinds.whole(0, 100)] = 50
+    """`impact` of a finding."""
+    confidence: Annotated[int, kinds.whole(0, 100)] = 50
+    """`confidence` of a finding."""
+    message: Annotated[str, kinds.line(2 * _LONGEST)] = (
+        "Kubernetes shell running on worker node on host $host$"
     )
-    profile: Annotated[Literal["once", "seed"], kinds.one_of("once", "seed")] = Field(
-        default="once",
-        description="`once`: a shell scores when it is opened. `seed`: and again each time it is told as `ongoing`, "
-        "as the hourly search does.",
-    )
-    score: Annotated[int, kinds.whole(0, 100)] = Field(default=25, description="`risk_score` of a finding.")
-    impact: Annotated[int, kinds.whole(0, 100)] = Field(default=50, description="`impact` of a finding.")
-    confidence: Annotated[int, kinds.whole(0, 100)] = Field(
-        default=50, description="`confidence` of a finding."
-    )
-    message: Annotated[str, kinds.line()] = Field(
-        default="Kubernetes shell running on worker node on host $host$",
-        description="`risk_message`; a field's name between dollar signs stands for its value.",
-    )
+    """`risk_message`; a field's name between dollar signs stands for its value."""
     host_field: Annotated[
         Literal["host.name", "k8s.node.name"], kinds.one_of("host.name", "k8s.node.name")
-    ] = Field(default="host.name", description="The attribute that is the risk object.")
+    ] = "host.name"
+    """The attribute that is the risk object."""
 
     @property
     def search_name(self) -> str:
@@ -197,109 +172,79 @@ class RiskSettings(Section):
 class FileSettings(Section):
     """``exporter.file``."""
 
-    path: Annotated[Path | None, kinds.optional(kinds.file())] = Field(
-        default=None,
-        description="File that events are appended to, one JSON object a line. Needed by `sink: file`.",
-    )
+    path: Annotated[Path | None, kinds.optional(kinds.file())] = None
+    """File that events are appended to, one JSON object a line. Needed by `sink: file`."""
 
 
 class HecTlsSettings(Section):
     """``exporter.hec.tls``."""
 
-    ca_file: Annotated[Path | None, kinds.optional(kinds.file())] = Field(
-        default=None,
-        description="CA certificates that Splunk's certificate is checked with, PEM. Default: the system's.",
-    )
-    insecure_skip_verify: Annotated[bool, kinds.flag()] = Field(
-        default=False, description="Accept any certificate: whoever is in between reads the token. Warns."
-    )
+    ca_file: Annotated[Path | None, kinds.optional(kinds.file())] = None
+    """CA certificates that Splunk's certificate is checked with, PEM. Default: the system's."""
+    insecure_skip_verify: Annotated[bool, kinds.flag()] = False
+    """Accept any certificate: whoever is in between reads the token. Warns."""
 
 
 class HecSettings(Section):
     """``exporter.hec``: Splunk's HTTP Event Collector."""
 
-    url: Annotated[str | None, kinds.optional(kinds.base_url())] = Field(
-        default=None,
-        description="Base URL of the collector (`https://splunk:8088`); the paths are added. `http://` warns. Needed by "
-        "`sink: hec`.",
-    )
-    token_file: Annotated[Path | None, kinds.optional(kinds.secret_file())] = Field(
-        default=None,
-        description="File with the HEC token, read again when it changes. Needed by `sink: hec`.",
-    )
-    index: Annotated[str, kinds.line()] = Field(
-        default="risk", description="Index of events that carry a score."
-    )
-    context_index: Annotated[str, kinds.line()] = Field(
-        default="otel_shell", description="Index of events without a score (`ongoing`, `closed`)."
-    )
-    audit_index: Annotated[str, kinds.line()] = Field(
-        default="otel_shell", description="Index of what the service tells of itself."
-    )
-    source: Annotated[str | None, kinds.optional(kinds.line())] = Field(
-        default=None,
-        description="`source` of every event. Default: `Threat - OTel Shell Detector - <risk.name> - Rule`.",
-    )
-    sourcetype: Annotated[str, kinds.line()] = Field(
-        default="otel:shell:risk", description="`sourcetype` of every event."
-    )
-    ack: Annotated[bool, kinds.flag()] = Field(
-        default=False, description="Wait for indexer acknowledgement, which the token must have enabled."
-    )
-    ack_timeout: Annotated[Duration, kinds.duration("2m", "1h")] = Field(
-        default=Duration.parse("120s"),
-        description="How long to wait for an acknowledgement before a batch is sent again. Indexers take minutes under load.",
-    )
-    proxy_url: Annotated[str | None, kinds.optional(kinds.base_url())] = Field(
-        default=None,
-        description="HTTP proxy to reach Splunk through. Proxies named in the environment are not used.",
-    )
+    url: Annotated[str | None, kinds.optional(kinds.base_url())] = None
+    """Base URL of the collector (`https://splunk:8088`); the paths are added. `http://` warns. Needed by
+    `sink: hec`."""
+    token_file: Annotated[Path | None, kinds.optional(kinds.secret_file())] = None
+    """File with the HEC token, read again when it changes. Needed by `sink: hec`."""
+    index: Annotated[str, kinds.line(_LONGEST)] = "risk"
+    """Index of events that carry a score."""
+    context_index: Annotated[str, kinds.line(_LONGEST)] = "otel_shell"
+    """Index of events without a score (`ongoing`, `closed`)."""
+    audit_index: Annotated[str, kinds.line(_LONGEST)] = "otel_shell"
+    """Index of what the service tells of itself."""
+    source: Annotated[str | None, kinds.optional(kinds.line(2 * _LONGEST))] = None
+    """`source` of every event. Default: `Threat - OTel Shell Detector - <risk.name> - Rule`."""
+    sourcetype: Annotated[str, kinds.line(_LONGEST)] = "otel:shell:risk"
+    """`sourcetype` of every event."""
+    ack: Annotated[bool, kinds.flag()] = False
+    """Wait for indexer acknowledgement, which the token must have enabled."""
+    ack_timeout: Annotated[Duration, kinds.duration("2m", "1h")] = Duration.parse("120s")
+    """How long to wait for an acknowledgement before a batch is sent again. Indexers take minutes under
+    load."""
+    proxy_url: Annotated[str | None, kinds.optional(kinds.base_url())] = None
+    """HTTP proxy to reach Splunk through. Proxies named in the environment are not used."""
     tls: HecTlsSettings = HecTlsSettings()
-    timeout: Annotated[Duration, kinds.duration("100ms", "5m")] = Field(
-        default=Duration.parse("10s"),
-        description="The longest that one request may take, connecting and reply included.",
-    )
-    max_batch_size: Annotated[Size, kinds.size("16KiB", "1MiB")] = Field(
-        default=Size.parse("1MB"), description="The most bytes of events in one request, before compression."
-    )
-    gzip: Annotated[bool, kinds.flag()] = Field(default=True, description="Compress requests.")
+    timeout: Annotated[Duration, kinds.duration("100ms", "5m")] = Duration.parse("10s")
+    """The longest that one request may take, connecting and reply included."""
+    max_batch_size: Annotated[Size, kinds.size("16KiB", "1MiB")] = Size.parse("1MB")
+    """The most bytes of events in one request, before compression."""
+    gzip: Annotated[bool, kinds.flag()] = True
+    """Compress requests."""
 
 
 class ExporterSettings(Section):
     """``exporter``: where findings go."""
 
-    sink: Annotated[Literal["stdout", "file", "hec"], kinds.one_of("stdout", "file", "hec")] = Field(
-        default="stdout",
-        description="`stdout`: a JSON object a line. `file`: the same into a file. `hec`: Splunk.",
-    )
+    sink: Annotated[Literal["stdout", "file", "hec"], kinds.one_of("stdout", "file", "hec")] = "stdout"
+    """`stdout`: a JSON object a line. `file`: the same into a file. `hec`: Splunk."""
     file: FileSettings = FileSettings()
     hec: HecSettings = HecSettings()
-    redact: Annotated[tuple[str, ...], kinds.list_of(kinds.regex())] = Field(
-        default=(),
-        description="Regular expressions (Python's) of what to hide in command lines, beside passwords and tokens.",
-    )
+    redact: Annotated[tuple[str, ...], kinds.list_of(kinds.regex())] = ()
+    """Regular expressions (Python's) of what to hide in command lines, beside passwords and tokens."""
 
 
 class PolicySettings(Section):
     """``policy``."""
 
-    path: Annotated[Path | None, kinds.optional(kinds.file())] = Field(
-        default=None, description="File with policies. Not available in this version: it must not be set."
-    )
+    path: Annotated[Path | None, kinds.optional(kinds.file())] = None
+    """File with policies. Not available in this version: it must not be set."""
 
 
 class StateSettings(Section):
     """``state``: what survives a restart."""
 
-    path: Annotated[Path, kinds.file()] = Field(
-        default_factory=state_directory,
-        description="Directory of the state. Default: `otel-shell-detector` in `$XDG_STATE_HOME` (`~/.local/state`). "
-        "This version keeps its state in memory and creates nothing there.",
-    )
-    ephemeral: Annotated[bool, kinds.flag()] = Field(
-        default=False,
-        description="Keep the state in memory, and make the ids of events differ from start to start.",
-    )
+    path: Annotated[Path, kinds.file()] = Field(default_factory=state_directory)
+    """Directory of the state. Default: `otel-shell-detector` in `$XDG_STATE_HOME` (`~/.local/state`).
+    This version keeps its state in memory and creates nothing there."""
+    ephemeral: Annotated[bool, kinds.flag()] = False
+    """Keep the state in memory, and make the ids of events differ from start to start."""
 
 
 class LogSettings(Section):
@@ -307,10 +252,10 @@ class LogSettings(Section):
 
     level: Annotated[
         Literal["debug", "info", "warning", "error"], kinds.one_of("debug", "info", "warning", "error")
-    ] = Field(default="info", description="The least severe log events that are written.")
-    format: Annotated[Literal["json", "console"], kinds.one_of("json", "console")] = Field(
-        default="json", description="`json`: one object a line. `console`: for people."
-    )
+    ] = "info"
+    """The least severe log events that are written."""
+    format: Annotated[Literal["json", "console"], kinds.one_of("json", "console")] = "json"
+    """`json`: one object a line. `console`: for people."""
 
 
 class Settings(Section):

@@ -1,28 +1,34 @@
 """The kinds of values that a configuration key can have.
 
-A kind stands in the annotation of a field (``Annotated[int, Whole(1, 4096)]``) and is the one place that knows how the value is
-read, how it is written in an environment variable and what is said when it is something else. So a user sees the same words
-in an error message and in ``docs/configuration.md``.
+A kind stands in the annotation of a field (``Annotated[int, whole(1, 4096)]``) and is the one place that
+knows how the value is read, how it is written in an environment variable and what is said when it is
+something else. So a user meets the same words in an error message and in ``docs/configuration.md``.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import core_schema
 
 from otel_shell_detector.addresses import Endpoint, parse_base_url
 from otel_shell_detector.quantities import Duration, Size
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pydantic_core import CoreSchema
+
 _WHOLE: Final = re.compile(r"-?[0-9]{1,18}")
+_SHOWN_CHARACTERS: Final = 80
+_SHOWN_ITEMS: Final = 20
 
 
-class Unwanted(ValueError):
+class UnwantedError(ValueError):
     """A value that a key cannot have. ``detail`` says why when the kind alone does not."""
 
     def __init__(self, detail: str = "") -> None:
@@ -30,35 +36,65 @@ class Unwanted(ValueError):
         self.detail = detail
 
 
+def one_line(text: str) -> str:
+    """Text without a character that a terminal acts on: line ends, escapes, what turns the direction."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def show(value: object) -> str:
+    """A value as an error message shows it: on one line, short, in ASCII, whatever a file holds.
+
+    A mapping, or a list of more than plain values, is only named: an anchor can make a few lines stand for
+    more than memory holds.
+    """
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        if len(value) > _SHOWN_ITEMS or any(isinstance(each, dict | list | tuple) for each in value):
+            return "a list"
+        return f"[{', '.join(show(each) for each in value)}]"
+    text = value if isinstance(value, str) else str(value)
+    if len(text) > _SHOWN_CHARACTERS:
+        text = f"{text[:_SHOWN_CHARACTERS]}..."
+    if isinstance(value, str):
+        return json.dumps(text)
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """What a key's value must be.
 
-    ``want`` completes "want ..."; ``read`` makes the value from what YAML (or :meth:`from_text`) gives, accepts a value
-    that is made already, and raises :class:`ValueError`.
+    ``want`` completes "want ..."; ``read`` makes the value from what YAML gives, accepts a value that is
+    made already, and raises :class:`ValueError`; ``from_text`` makes of an environment variable what YAML
+    would give.
     """
 
     want: str
     read: Callable[[object], object]
     from_text: Callable[[str], object] = str
-    secret: bool = False
-    """Whether a wrong value might be a secret, so that no message may show it."""
+    may_show: Callable[[str], bool] = bool
+    """Whether a message may show a wrong value; one that stands here by mistake may be a secret."""
+
+    def shown(self, value: object) -> str:
+        """A value in an error message: :func:`show`, unless it may be a secret."""
+        if isinstance(value, str) and value and not self.may_show(value):
+            return "what is not shown here, for it may be a secret"
+        return show(value)
 
     def __get_pydantic_core_schema__(
         self, _source: object, _handler: Callable[[Any], CoreSchema]
     ) -> CoreSchema:
-        """The hook by which pydantic lets an annotation validate: ours does so alone, without pydantic's coercions."""
+        """How an annotation tells pydantic to validate: by ``read`` alone, without pydantic's coercions."""
         return core_schema.no_info_plain_validator_function(self.read)
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _text(value: object) -> str:
     if isinstance(value, str):
         return value
-    raise Unwanted
+    raise UnwantedError
 
 
 def whole(lowest: int, highest: int) -> Kind:
@@ -67,7 +103,7 @@ def whole(lowest: int, highest: int) -> Kind:
     def read(value: object) -> object:
         if isinstance(value, int) and not isinstance(value, bool) and lowest <= value <= highest:
             return value
-        raise Unwanted
+        raise UnwantedError
 
     def from_text(text: str) -> object:
         return int(text) if _WHOLE.fullmatch(text) else text
@@ -81,7 +117,7 @@ def flag() -> Kind:
     def read(value: object) -> object:
         if isinstance(value, bool):
             return value
-        raise Unwanted
+        raise UnwantedError
 
     return Kind("true or false", read, lambda text: {"true": True, "false": False}.get(text.lower(), text))
 
@@ -94,7 +130,7 @@ def duration(lowest: str, highest: str) -> Kind:
         found = value if isinstance(value, Duration) else Duration.parse(_text(value))
         if least <= found <= most:
             return found
-        raise Unwanted
+        raise UnwantedError
 
     return Kind(f"a duration such as 250ms, 10s, 5m or 1h, from {least} to {most}", read)
 
@@ -107,7 +143,7 @@ def size(lowest: str, highest: str) -> Kind:
         found = value if isinstance(value, Size) else Size.parse(_text(value))
         if least <= found <= most:
             return found
-        raise Unwanted
+        raise UnwantedError
 
     return Kind(f"a size such as 512KiB, 64MiB or 1MB, from {least} to {most}", read)
 
@@ -118,21 +154,21 @@ def one_of(*choices: str) -> Kind:
     def read(value: object) -> object:
         if value in choices:
             return value
-        raise Unwanted
+        raise UnwantedError
 
     return Kind(f"{', '.join(choices[:-1])} or {choices[-1]}", read)
 
 
-def line() -> Kind:
-    """Text of one line: it ends up in events and in log lines."""
+def line(longest: int) -> Kind:
+    """Text of one line: it ends up in events, whose size is bounded, and in log lines."""
 
     def read(value: object) -> object:
         text = _text(value)
-        if text.strip() and text.isprintable():
+        if text.strip() and text.isprintable() and len(text) <= longest:
             return text
-        raise Unwanted
+        raise UnwantedError
 
-    return Kind("text on one line, not empty", read)
+    return Kind(f"text of 1 to {longest} characters on one line", read)
 
 
 def endpoint() -> Kind:
@@ -150,9 +186,8 @@ def base_url() -> Kind:
     def read(value: object) -> object:
         return parse_base_url(_text(value))
 
-    # A URL with a password in it is what is refused here, so it must not be shown.
-    want = "a base URL such as https://splunk:8088, with no path, user name or password"
-    return Kind(want, read, secret=True)
+    want = "a base URL such as https://splunk:8088, without a path, a user name or a password"
+    return Kind(want, read, may_show=lambda text: "@" not in text)
 
 
 def file() -> Kind:
@@ -164,14 +199,14 @@ def file() -> Kind:
         text = _text(value)
         if text and "\0" not in text:
             return Path(text)
-        raise Unwanted
+        raise UnwantedError
 
     return Kind("a path", read)
 
 
 def secret_file() -> Kind:
     """The path of a file with a secret: what stands here by mistake is often the secret."""
-    return Kind("the path of a file that holds it", file().read, secret=True)
+    return Kind("a path", file().read, may_show=lambda text: text.startswith(("/", "./", "../")))
 
 
 def regex() -> Kind:
@@ -182,9 +217,9 @@ def regex() -> Kind:
         try:
             matches_nothing = re.compile(text).search("")
         except re.error as error:
-            raise Unwanted(str(error)) from None
+            raise UnwantedError(str(error)) from None
         if matches_nothing:
-            raise Unwanted("it matches the empty text, so it would match everywhere")
+            raise UnwantedError("it matches the empty text, so it would match everywhere")
         return text
 
     return Kind("a regular expression", read)
@@ -195,16 +230,18 @@ def list_of(item: Kind, *, at_least: int = 0) -> Kind:
 
     def read(value: object) -> object:
         if not isinstance(value, list | tuple) or len(value) < at_least:
-            raise Unwanted
+            raise UnwantedError
         found = []
         for each in value:
             try:
                 found.append(item.read(each))
             except ValueError as error:
-                detail = error.detail if isinstance(error, Unwanted) else ""
-                raise Unwanted(f"{json.dumps(each, default=str)} is not{detail and f': {detail}'}") from None
+                detail = error.detail if isinstance(error, UnwantedError) else ""
+                raise UnwantedError(
+                    f"{json.dumps(each, default=str)} is not{detail and f': {detail}'}"
+                ) from None
         if len(set(found)) < len(found):
-            raise Unwanted("one stands there twice")
+            raise UnwantedError("one stands there twice")
         return tuple(found)
 
     def from_text(text: str) -> object:
@@ -224,4 +261,4 @@ def optional(kind: Kind) -> Kind:
     def read(value: object) -> object:
         return None if value is None else kind.read(value)
 
-    return Kind(kind.want, read, kind.from_text, kind.secret)
+    return Kind(kind.want, read, kind.from_text, kind.may_show)

@@ -15,8 +15,8 @@ _DURATION_UNITS: Final = {
     "us": 1_000,
     "ns": 1,
 }
-# Decimal and binary units differ by 5 % at a megabyte: Splunk counts in one, Kubernetes in both. So both are spelled out, and
-# a bare "M" is refused.
+# Decimal and binary units differ by 5 % at a megabyte, Splunk counts in one, Kubernetes in both: so a bare
+# "M" is refused.
 _SIZE_UNITS: Final = {
     "GiB": 1 << 30,
     "GB": 1_000_000_000,
@@ -42,7 +42,10 @@ class Duration:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``10s``, ``5m``, ``1h``, ``250ms`` or a sum such as ``1h30m``. Raises :class:`ValueError` for anything else."""
+        """Read ``10s``, ``5m``, ``1h``, ``250ms`` or a sum such as ``1h30m``.
+
+        Raises :class:`ValueError` for anything else.
+        """
         if text == "0":
             return cls(0)
         if len(text) > _LONGEST or not _DURATION.fullmatch(text):

@@ -1,0 +1,153 @@
+"""The command line. Exit status 0, 2 for a usage or configuration error, 1 for a failure at run time."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import yaml
+
+from otel_shell_detector import checks, logs, reference
+from otel_shell_detector.keys import plain
+from otel_shell_detector.kinds import one_line
+from otel_shell_detector.sources import ConfigurationError, load
+from telemetry import events, metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from otel_shell_detector.configuration import Settings
+
+PROGRAM: Final = "otel-shell-detector"
+OK: Final = 0
+FAILURE: Final = 1
+USAGE: Final = 2
+INTERRUPTED: Final = 130
+"""What a shell makes of a program that Ctrl-C ended. (``serve`` stops in order and ends with 0.)"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where help is; end."""
+        self.exit(USAGE, f"{PROGRAM}: {one_line(message)} (see {self.prog} --help)\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and give its exit status. ``arguments`` default to those of the process."""
+    try:
+        options = _parser().parse_args(arguments)
+        status: int = options.run(options)
+        sys.stdout.flush()
+    except ConfigurationError as error:
+        sys.stderr.write(f"{error}\n")
+        return USAGE
+    except BrokenPipeError:
+        # Whoever read the output has enough. Python flushes once more at its end, which must not complain
+        # again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILURE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001  # no traceback for a user, no local value in a log
+        events.PROCESS_FAILED(**logs.described(error))
+        return FAILURE
+    return status
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog=PROGRAM,
+        description="Finds shells that run on Kubernetes worker nodes in OpenTelemetry process metrics.",
+        epilog="Exit status: 0; 2 for a usage or configuration error; 1 for a failure at run time.",
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name: str, text: str, *, configured: bool = True) -> _Parser:
+        made: _Parser = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        if configured:
+            made.add_argument(
+                "--config",
+                type=Path,
+                metavar="FILE",
+                help="YAML; what the environment sets wins over it, and without either the defaults hold",
+            )
+        return made
+
+    command("serve", "Receive metrics and report shells, until a signal.").set_defaults(run=_serve)
+    command("check-config", "Say whether a configuration is good, and what it comes to.").set_defaults(
+        run=_check_config
+    )
+    replay = command("replay", "Find the shells in files that the collector's file exporter wrote.")
+    replay.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="JSON lines or proto, zstd or gzip"
+    )
+    replay.add_argument(
+        "--close-at-end", action="store_true", help="close what is open at the end of the files"
+    )
+    replay.add_argument("--policy", type=Path, metavar="FILE", help="not available in this version")
+    replay.add_argument("--search-exact", action="store_true", help="not available in this version")
+    replay.add_argument("--earliest", metavar="T", help="with --search-exact: the first time that counts")
+    replay.add_argument(
+        "--latest", metavar="T", help="with --search-exact: the first time that no longer counts"
+    )
+    replay.set_defaults(run=_replay)
+    command(
+        "config-reference", "Print every key of the configuration, as Markdown.", configured=False
+    ).set_defaults(run=_config_reference)
+    command("version", "Print the version.", configured=False).set_defaults(run=_version)
+    return parser
+
+
+def _serve(options: argparse.Namespace) -> int:
+    settings = _configured(options.config)
+    # Here, because it loads gRPC: --help need not wait for that, and logs.configure must come before.
+    from otel_shell_detector import service  # noqa: PLC0415
+
+    return service.serve(settings)
+
+
+def _replay(options: argparse.Namespace) -> int:
+    for option, given in (("--search-exact", options.search_exact), ("--policy", options.policy is not None)):
+        if given:
+            raise ConfigurationError(f"{option}: not available in this version")
+    for option, given in (("--earliest", options.earliest), ("--latest", options.latest)):
+        if given is not None:
+            raise ConfigurationError(f"{option}: want --search-exact with it")
+    settings = _configured(options.config)
+    from otel_shell_detector import replay  # noqa: PLC0415  # as for serve
+
+    return replay.replay(settings, options.files, close_at_end=options.close_at_end)
+
+
+def _configured(path: Path | None) -> Settings:
+    """The settings; from here on what is to be told goes to the log."""
+    settings = load(path, os.environ)
+    logs.configure(settings.log)
+    metrics.BUILD_INFO.labels(version(PROGRAM)).set(1)
+    checks.report(settings)
+    return settings
+
+
+def _check_config(options: argparse.Namespace) -> int:
+    settings = load(options.config, os.environ)
+    for concern in checks.concerns(settings):
+        sys.stderr.write(f"warning: {concern.text}\n")
+    sys.stdout.write(f"ok\n{yaml.safe_dump(plain(settings), sort_keys=False, width=1000)}")
+    return OK
+
+
+def _config_reference(_options: argparse.Namespace) -> int:
+    sys.stdout.write(reference.configuration())
+    return OK
+
+
+def _version(_options: argparse.Namespace) -> int:
+    sys.stdout.write(f"{PROGRAM} {version(PROGRAM)}\n")
+    return OK

@@ -27,7 +27,10 @@ MAX_TIME_NS: Final = 2**63 - 1
 """``fixed64`` goes beyond what stores keep. A later time (after the year 2262) is read as this one."""
 
 _NO_RECORDED_VALUE: Final = 1  # DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK
-_STATE_KEYS: Final = (b"state", b"cpu.mode")  # of semantic conventions until and from 1.27; during migration both
+_STATE_KEYS: Final = (
+    b"state",
+    b"cpu.mode",
+)  # of semantic conventions until and from 1.27; during migration both
 _SLOT_LIMIT: Final = 64
 _METRICS: Final = {metric.value.encode(): metric for metric in Metric}
 
@@ -52,7 +55,9 @@ class Tally:
     empty_frames: int = 0
 
 
-def decode_frame(frame: bytes, selection: Selection, tally: Tally) -> tuple[NodeId, tuple[Sample, ...]] | None:
+def decode_frame(
+    frame: bytes, selection: Selection, tally: Tally
+) -> tuple[NodeId, tuple[Sample, ...]] | None:
     """The node and the samples of a frame, one for each start time in wire order; ``None`` if it gives none.
 
     A frame of another process gives none and counts nothing.
@@ -107,7 +112,9 @@ def decode_frame(frame: bytes, selection: Selection, tally: Tally) -> tuple[Node
     )
 
 
-def _command_line(attributes: dict[str, Any], selection: Selection, replaced: Counter[str]) -> CommandLine | None:
+def _command_line(
+    attributes: dict[str, Any], selection: Selection, replaced: Counter[str]
+) -> CommandLine | None:
     """The redacted command line. It is not cut before: a secret at the cut would no longer look like one."""
     text, repaired = resource.text_of(resource.string_of(attributes.get(resource.COMMAND_LINE)))
     replaced[resource.COMMAND_LINE] += repaired

@@ -1,32 +1,53 @@
-"""The OTLP/gRPC server: ``MetricsService/Export`` on the synchronous grpcio server."""
+"""The OTLP/gRPC server: ``MetricsService/Export`` on the synchronous grpcio server, with the gRPC health service.
+
+Export is unary on the wire. Here it is registered as a stream of raw bytes, which is the same wire: so a call is looked
+at before its body is received, and what cannot be decoded is answered by us, not by grpcio, which leaks exception
+texts. In order: credentials, budget, body under a watchdog, reading, storing, answer. A worker waits most of that time,
+therefore there are many. The health service's calls share the workers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from time import perf_counter
+from typing import TYPE_CHECKING, Final
 
-from detector.types import Record
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from otlp_receiver import answers
+from otlp_receiver.admission import Admission, OverBudget
+from otlp_receiver.auth import BearerTokens
+from otlp_receiver.reading import MalformedRequest, TooManyResources, read_request
+from otlp_receiver.watchdog import Watchdog
+from telemetry import events, metrics
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from detector.types import Record
+    from otlp_receiver.answers import Answer
+    from otlp_receiver.reading import Reading
     from otlp_receiver.selection import Selection
 
-Accept = Callable[[tuple[Record, ...]], None]
-"""Takes the records of one request. Blocks until they are durable, at most 4 s. Raises :class:`NotAccepted`."""
+SERVICE: Final = "opentelemetry.proto.collector.metrics.v1.MetricsService"
+
+_SECONDS: Final = 1000  # in milliseconds, as channel arguments want them
 
 
-class NotAccepted(Exception):
+class NotAccepted(Exception):  # noqa: N818  # says what is so
     """The records could not be stored in time; the sender is to try again."""
 
 
-class CannotListen(Exception):
+class CannotListen(Exception):  # noqa: N818  # says what is so
     """The endpoint cannot be bound; the message names it."""
 
 
 @dataclass(frozen=True, slots=True)
 class TlsSettings:
-    """Server certificate; with ``client_ca_file`` clients must present one too."""
+    """``receiver.tls.*``: PEM files. With ``client_ca_file`` clients must present a certificate of that CA."""
 
     cert_file: Path
     key_file: Path
@@ -35,7 +56,11 @@ class TlsSettings:
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """``receiver.*`` of the configuration. Sizes in bytes, times in seconds."""
+    """``receiver.*`` of the configuration. Sizes in bytes, times in seconds.
+
+    ``max_request_size`` is meant after decompression. The two of ``max_connection_age`` are no settings of users: they
+    make collectors behind a Service find new replicas.
+    """
 
     endpoint: str = "127.0.0.1:4317"
     max_request_size: int = 16 * 1024 * 1024
@@ -44,20 +69,173 @@ class ServerSettings:
     receive_timeout: float = 5.0
     bearer_token_file: Path | None = None
     tls: TlsSettings | None = None
+    max_connection_age: float = 300.0
+    max_connection_age_grace: float = 30.0
 
 
 class Server:
-    """Listens from :meth:`start` to :meth:`stop`. ``port`` is the bound one, for an endpoint that ends in ``:0``."""
+    """The receiver, from :meth:`start` to :meth:`stop`; it cannot be started again.
 
-    port: int
+    ``accept`` takes the records of one request (never none): it blocks until they are durable, at most 4 s, for the
+    collector gives up after 5; it raises :class:`NotAccepted` if they are not. It is called from many threads.
+    ``port`` is the bound one, known after :meth:`start`. Made with a token file, raises
+    :class:`~otlp_receiver.auth.TokensUnreadable`.
+    """
 
-    def __init__(self, settings: ServerSettings, selection: Selection, accept: Accept) -> None:
-        raise NotImplementedError
+    def __init__(
+        self, settings: ServerSettings, selection: Selection, accept: Callable[[tuple[Record, ...]], None]
+    ) -> None:
+        self.port = 0
+        self._settings = settings
+        self._selection = selection
+        self._accept = accept
+        self._tokens = BearerTokens(settings.bearer_token_file) if settings.bearer_token_file else None
+        self._admission = Admission(settings.max_in_flight)
+        self._watchdog = Watchdog(settings.receive_timeout)
+        self._draining = False
+        self._health = health.HealthServicer()
+        self._pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="receiver")
+        self._grpc = grpc.server(self._pool, options=_channel_arguments(settings))
+        export = grpc.stream_unary_rpc_method_handler(self._export)
+        self._grpc.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(SERVICE, {"Export": export}),)
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
 
     def start(self) -> None:
-        """Bind and serve. Raises :class:`CannotListen`."""
-        raise NotImplementedError
+        """Bind and serve. Raises :class:`CannotListen`, and ``OSError`` if a file of ``tls`` cannot be read."""
+        endpoint = self._settings.endpoint
+        try:
+            if self._settings.tls is None:
+                self.port = self._grpc.add_insecure_port(endpoint)
+            else:
+                self.port = self._grpc.add_secure_port(endpoint, _credentials(self._settings.tls))
+        except RuntimeError:
+            raise CannotListen(
+                f"{endpoint}: cannot be bound: want a free host:port of this machine"
+            ) from None
+        self._watchdog.start()
+        self._grpc.start()
+        for service in ("", SERVICE):
+            self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        events.RECEIVER_STARTED(endpoint=endpoint, port=self.port, tls=self._settings.tls is not None)
+
+    def drain(self) -> None:
+        """Answer new calls with UNAVAILABLE and RetryInfo from now on; those that run go on. Safe to repeat."""
+        self._draining = True
+        self._health.enter_graceful_shutdown()
 
     def stop(self, grace: float) -> None:
-        """Answer new calls with UNAVAILABLE, give those that run ``grace`` seconds, and return when all have ended."""
-        raise NotImplementedError
+        """Drain, give the calls that run ``grace`` seconds, and return when all have ended. Safe to repeat."""
+        self.drain()
+        self._grpc.stop(grace).wait()
+        self._pool.shutdown()
+        self._watchdog.stop()
+        events.RECEIVER_STOPPED(endpoint=self._settings.endpoint)
+
+    def _export(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        """Answer one call. Never raises: grpcio would print the exception and answer UNKNOWN, which senders drop."""
+        try:
+            answer = self._answer(messages, context)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the sender must hear that it can try again
+            events.RECEIVER_FAILED(error=type(error).__name__)
+            answer = answers.FAILED
+        metrics.RECEIVER_REQUESTS.labels(answer.code.name).inc()
+        if answer.reason:
+            metrics.RECEIVER_REFUSED.labels(answer.reason).inc()
+            if answer.code is grpc.StatusCode.INVALID_ARGUMENT or answer is answers.TOO_MANY_RESOURCES:
+                events.RECEIVER_REQUEST_REFUSED(reason=answer.reason, peer=context.peer())
+        context.set_code(answer.code)
+        context.set_details(answer.text)
+        context.set_trailing_metadata(answer.trailing_metadata())
+        return answer.body
+
+    def _answer(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> Answer:
+        if self._draining:
+            return answers.STOPPING
+        if self._tokens is not None and not self._tokens.accepts(context.invocation_metadata()):
+            return answers.UNAUTHENTICATED
+        try:
+            with self._admission.admit() as reservation:
+                begun = perf_counter()
+                body = self._receive(messages, context)
+                if not isinstance(body, bytes):
+                    return body
+                metrics.RECEIVER_BYTES.inc(len(body))
+                self._admission.settle(reservation, len(body))
+                answer = self._take(body)
+                metrics.RECEIVER_REQUEST_SECONDS.observe(perf_counter() - begun)
+                return answer
+        except OverBudget:
+            return answers.IN_FLIGHT
+
+    def _receive(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes | Answer:
+        """The one message of a call, or the answer to a call that is not one message."""
+        with self._watchdog.watch(context.cancel) as watch:
+            try:
+                body = next(messages, None)
+                one = body is not None and next(messages, None) is None
+            except grpc.RpcError:
+                # Cancelled: by the watchdog, by the sender, or by gRPC because the message is too large, to which
+                # gRPC itself has answered RESOURCE_EXHAUSTED. Nobody hears this answer; it is counted.
+                return answers.RECEIVE_TIMEOUT if watch.expired else answers.ABORTED
+        return body if body is not None and one else answers.NOT_ONE_MESSAGE
+
+    def _take(self, body: bytes) -> Answer:
+        try:
+            with metrics.RECEIVER_READ_SECONDS.time():
+                reading = read_request(body, self._selection)
+        except MalformedRequest:
+            return answers.MALFORMED
+        except TooManyResources:
+            return answers.TOO_MANY_RESOURCES
+        _count(reading)
+        if reading.records:
+            try:
+                self._accept(reading.records)
+            except NotAccepted:
+                return answers.NOT_ACCEPTED
+        if reading.rejected:
+            events.RECEIVER_POINTS_REJECTED(**reading.rejected)
+        return answers.taken(reading.rejected)
+
+
+def _count(reading: Reading) -> None:
+    metrics.RECEIVER_FRAMES.inc(reading.frames)
+    metrics.RECEIVER_HIT_FRAMES.inc(reading.hit_frames)
+    metrics.RECEIVER_EMPTY_FRAMES.inc(reading.empty_frames)
+    metrics.RECEIVER_SAMPLES.inc(sum(len(record.samples) for record in reading.records))
+    metrics.RECEIVER_CLUSTER_UNKNOWN.inc(reading.unknown_clusters)
+    for reason, points in reading.rejected.items():
+        metrics.RECEIVER_REJECTED_POINTS.labels(reason).inc(points)
+    for attribute, values in reading.text_replaced.items():
+        metrics.RECEIVER_TEXT_REPLACED.labels(attribute).inc(values)
+
+
+def _channel_arguments(settings: ServerSettings) -> list[tuple[str, int]]:
+    """gRPC's own limits: https://grpc.github.io/grpc/core/group__grpc__arg__keys.html."""
+    return [
+        ("grpc.so_reuseport", 0),  # or a second process would silently share the port
+        ("grpc.max_receive_message_length", settings.max_request_size),  # it holds after decompression
+        ("grpc.max_metadata_size", 16 * 1024),
+        (
+            "grpc.max_connection_age_ms",
+            round(settings.max_connection_age * _SECONDS),
+        ),  # gRPC adds 10 % of jitter
+        ("grpc.max_connection_age_grace_ms", round(settings.max_connection_age_grace * _SECONDS)),
+        ("grpc.keepalive_time_ms", 60 * _SECONDS),  # a dead peer must not hold its connection
+        ("grpc.keepalive_timeout_ms", 20 * _SECONDS),
+        ("grpc.keepalive_permit_without_calls", 1),  # collectors may ping between scrapes,
+        ("grpc.http2.min_ping_interval_without_data_ms", 10 * _SECONDS),  # but not more often than this
+        ("grpc.http2.max_ping_strikes", 2),
+    ]
+
+
+def _credentials(tls: TlsSettings) -> grpc.ServerCredentials:
+    """Certificates as they are now. gRPC accepts TLS 1.2 and later alone."""
+    client_ca = tls.client_ca_file.read_bytes() if tls.client_ca_file else None
+    return grpc.ssl_server_credentials(
+        [(tls.key_file.read_bytes(), tls.cert_file.read_bytes())],
+        root_certificates=client_ca,
+        require_client_auth=client_ca is not None,
+    )

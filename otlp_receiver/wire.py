@@ -79,11 +79,15 @@ def find_frames(body: bytes, limit: int) -> Frames:
     try:
         while position < size:
             # The usual frame, spelled out: a tag of one byte, a length of one or two.
-            first = body[position + 1]
-            second = body[position + 2] if first >= 0x80 else 0
+            length = body[position + 1]
+            second = body[position + 2] if length >= 0x80 else 0
             if body[position] == _FRAME_TAG and second < 0x80:
-                start = position + (3 if first >= 0x80 else 2)
-                position = start + (first & 0x7F | second << 7)
+                if length < 0x80:
+                    start = position + 2
+                else:
+                    start = position + 3
+                    length += (second << 7) - 0x80
+                position = start + length
             else:
                 tag, start = _read_varint(body, position, _MAX_TAG_BYTES, _MAX_TAG)
                 position = _skip(body, start, tag, 0)

@@ -1,0 +1,79 @@
+"""A call whose message does not come whole in time is cancelled: half-open streams must not hold the workers.
+
+One thread watches all calls. They all have the same timeout, so they expire in the order in which they began.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@dataclass(slots=True, eq=False)
+class Watch:
+    """One call under watch. ``expired`` once it was cancelled."""
+
+    deadline: float
+    cancel: Callable[[], object]
+    expired: bool = False
+
+
+class Watchdog:
+    """Cancels what takes longer than ``timeout`` seconds, from :meth:`start` to :meth:`stop`."""
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._changed = threading.Condition()
+        self._watches: OrderedDict[int, Watch] = OrderedDict()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="receive-watchdog", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; what is under watch is watched no more."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify()
+        self._thread.join()
+
+    @contextmanager
+    def watch(self, cancel: Callable[[], object]) -> Iterator[Watch]:
+        """Call ``cancel``, which must not raise or block, in the watchdog's thread if the block takes too long."""
+        watch = Watch(monotonic() + self._timeout, cancel)
+        with self._changed:
+            self._watches[id(watch)] = watch
+            # the thread sleeps until the oldest expires; only an empty list leaves it without a deadline
+            if len(self._watches) == 1:
+                self._changed.notify()
+        try:
+            yield watch
+        finally:
+            with self._changed:
+                self._watches.pop(id(watch), None)
+
+    def _run(self) -> None:
+        while (expired := self._next_expired()) is not None:
+            expired.cancel()
+
+    def _next_expired(self) -> Watch | None:
+        """Wait for the next watch to expire; ``None`` when stopped."""
+        with self._changed:
+            while not self._stopped:
+                oldest = next(iter(self._watches.values()), None)
+                left = None if oldest is None else oldest.deadline - monotonic()
+                if oldest is not None and left is not None and left <= 0:
+                    oldest.expired = True
+                    del self._watches[id(oldest)]
+                    return oldest
+                self._changed.wait(left)
+            return None

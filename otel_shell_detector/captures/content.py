@@ -79,8 +79,7 @@ class Content:
         """Everything that is left, in pieces. A :class:`BrokenStreamError` underneath goes through."""
         yield bytes(self._buffer)
         self._drop(len(self._buffer))
-        if not self._ended:
-            yield from self._pieces
+        yield from self._pieces
 
     def _drop(self, size: int) -> None:
         del self._buffer[:size]

@@ -126,12 +126,10 @@ def items(content: Content, max_message: int = MAX_MESSAGE) -> Iterator[Item]:
 
 def _lines(content: Content, max_message: int) -> Iterator[Item]:
     """A newline ends a line whatever is before it, so a bad line costs itself alone."""
-    number = 0
+    number, offset = 1, content.offset
     while (line := content.line(max_message)) != b"":
-        number += 1
-        offset = content.offset - len(line or b"")
         if line is None:
-            yield Damaged(offset, f"line {number}, which ends here, is longer than {max_message} bytes")
+            yield Damaged(offset, f"line {number} is longer than {max_message} bytes")
         elif line.endswith(b"\n"):
             if line.strip():
                 yield _json_item(offset, line, f"line {number}: ")
@@ -140,6 +138,7 @@ def _lines(content: Content, max_message: int) -> Iterator[Item]:
             return
         else:
             yield item
+        number, offset = number + 1, content.offset
     yield from _end(content)
 
 

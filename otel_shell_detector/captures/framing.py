@@ -10,7 +10,10 @@ from typing import Final
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _FIXED_SIZES: Final = {_FIXED64: 8, _FIXED32: 4}
-_MAX_VARINT: Final = 10  # bytes of 64 bits, seven a byte
+# Bytes of a varint, seven bits each: a value has 64 bits; tags and lengths have 32, and protobuf's parsers
+# take no longer ones.
+_VALUE, _TAG, _LENGTH = 10, 5, 5
+_MAX_TAG: Final = 0xFFFFFFFF
 
 
 def well_formed(body: bytes) -> int:
@@ -29,24 +32,24 @@ def well_formed(body: bytes) -> int:
 
 def _field_end(body: bytes, position: int) -> int | None:
     """Where the field that starts here ends, possibly past the body; ``None`` if that cannot be told."""
-    tag, position = _varint(body, position)
-    if tag is None or tag >> 3 == 0:
+    tag, position = _varint(body, position, _TAG)
+    if tag is None or not 1 << 3 <= tag <= _MAX_TAG:
         return None
     wire_type = tag & 7
     if wire_type in _FIXED_SIZES:
         return position + _FIXED_SIZES[wire_type]
     if wire_type not in {_VARINT, _BYTES}:
         return None
-    value, position = _varint(body, position)
+    value, position = _varint(body, position, _LENGTH if wire_type == _BYTES else _VALUE)
     if value is None:
         return None
     return position + value if wire_type == _BYTES else position
 
 
-def _varint(body: bytes, position: int) -> tuple[int | None, int]:
-    """The varint that starts here and where it ends; ``None`` if it is cut or longer than ten bytes."""
+def _varint(body: bytes, position: int, limit: int) -> tuple[int | None, int]:
+    """The varint that starts here and where it ends; ``None`` if it is cut or longer than `limit` bytes."""
     value = 0
-    for index, byte in enumerate(body[position : position + _MAX_VARINT]):
+    for index, byte in enumerate(body[position : position + limit]):
         value |= (byte & 0x7F) << (7 * index)
         if byte < 0x80:  # noqa: PLR2004  # the continuation bit
             return value, position + index + 1

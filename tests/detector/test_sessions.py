@@ -1,0 +1,436 @@
+"""Sessions: when they open, are told again, close, and come back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from detector.counts import Count
+from detector.rules import Rules
+from detector.types import Evidence, NodeId, Point, SessionRow, ShellId
+from tests.detector.world import (
+    HOST,
+    NODE,
+    OTHER_NODE,
+    World,
+    cpu,
+    memory,
+    ns,
+    record,
+    sample,
+    seconds,
+)
+
+
+def test_a_session_opens_once_and_carries_the_score() -> None:
+    world = World()
+    for at in range(5, 200, 10):
+        world.scrape(at, sample(at))
+    world.run_to(230)
+    [opened] = world.findings
+    assert (opened.kind, opened.score, opened.incarnation, opened.ordinal) == ("opened", 25, 0, 0)
+    assert opened.shell == ShellId(NODE, HOST, 23, ns(-100), "bash")
+    assert (seconds(opened.first_seen_ns), seconds(opened.last_seen_ns)) == (5, 5)
+
+
+def test_a_shell_is_gone_after_three_scrapes_without_it_and_sixty_seconds() -> None:
+    world = World()
+    for at in range(5, 50, 10):
+        world.scrape(at, sample(at))
+    # its last sign of life is in bin 4; bins 5, 6 and 7 come without it, the third of them at 75
+    for at in range(55, 200, 10):
+        world.scrape(at)
+        world.run_to(at + 9.999)
+        assert len(world.findings) == (1 if at + 9.999 < 135 else 2)
+    closed = world.findings[1]
+    assert (closed.kind, closed.reason, closed.release_ns) == ("closed", "exited", 135_000_000_000)
+    assert (closed.score, closed.span.windows) == (0, 5)
+    assert (seconds(closed.span.window_end_ns), seconds(closed.last_seen_ns)) == (50, 45)
+    assert seconds(closed.envelope_ns) == 45
+    assert world.detector.tracked() == 0
+
+
+def test_two_scrapes_without_it_are_not_enough_however_long_it_takes() -> None:
+    world = World()
+    world.scrape(5, sample(5))
+    world.scrape(15)
+    world.scrape(25)
+    world.run_to(3000)
+    assert world.story() == [("opened", 23, None)]
+
+
+def test_a_shell_that_reappears_within_the_minute_never_closed() -> None:
+    world = World()
+    for at in (5, 15):
+        world.scrape(at, sample(at))
+    for at in (25, 35, 45, 55, 65, 75):
+        world.scrape(at)
+    world.scrape(85, sample(85))
+    for at in (95, 105, 115):
+        world.scrape(at)
+    world.run_to(174)
+    assert world.story() == [("opened", 23, None)]
+    world.run_to(175)
+    assert world.story()[1:] == [("closed", 23, "exited")]
+
+
+def test_an_idle_shell_without_memory_points_stays_open_while_its_frames_come() -> None:
+    world = World()
+    world.scrape(5, sample(5, cpu(5, 0.5)))
+    for at in range(15, 400, 10):
+        world.scrape(at, sample(at, cpu(at, 0.0)))
+    assert world.story() == [("opened", 23, None)]
+    for at in range(405, 600, 10):
+        world.scrape(at)
+    assert world.story()[1:] == [("closed", 23, "exited")]
+
+
+def test_a_zombie_closes_its_session_though_its_points_arrive_and_its_empty_texts_change_nothing() -> None:
+    world = World()
+    for at in range(5, 50, 10):
+        world.scrape(at, sample(at))
+    for at in range(55, 200, 10):
+        world.scrape(at, sample(at, (*cpu(at, 0.0), *memory(at, 0.0)), path="", line=""))
+    assert world.story() == [("opened", 23, None), ("closed", 23, "exited")]
+    assert world.findings[1].evidence == world.findings[0].evidence
+    assert world.findings[1].evidence.path == "/usr/bin/bash"
+    # It goes on for hours: nothing is told, nothing is kept.
+    for at in range(205, 20_000, 10):
+        world.scrape(at, sample(at, (*cpu(at, 0.0), *memory(at, 0.0)), path="", line=""))
+    assert len(world.findings) == 2
+    assert world.detector.tracked() <= 1
+
+
+def test_a_session_waits_with_its_close_for_evidence_that_came_in_time() -> None:
+    world = World(Rules(lateness_ns=100 * 10**9))
+    world.scrape(5, sample(5))
+    world.scrape(15, sample(15))
+    for at in (25, 35, 45):
+        world.scrape(at)
+    # absent since 45, due at 105; its windows close at 115 and 125
+    world.run_to(124.999)
+    assert world.story() == [("opened", 23, None)]
+    world.run_to(125)
+    assert world.story()[1:] == [("closed", 23, "exited")]
+    assert world.findings[1].span.windows == 2
+
+
+def test_a_node_that_falls_silent_closes_its_sessions_after_the_horizon() -> None:
+    world = World()
+    world.scrape(5, sample(5), sample(5, pid=24))
+    world.run_to(3604.9)
+    assert len(world.findings) == 2
+    world.run_to(3605)
+    assert world.story()[2:] == [("closed", 23, "node_silent"), ("closed", 24, "node_silent")]
+
+
+def test_a_shell_that_keeps_running_is_told_again_with_the_means_since_the_last_time() -> None:
+    world = World(Rules(renotify_ns=60 * 10**9))
+    for at in range(5, 150, 10):
+        world.scrape(at, sample(at, memory(at, 0.5 if at == 5 else at / 100)))
+    world.run_to(170)
+    assert world.story() == [("opened", 23, None), ("ongoing", 23, None), ("ongoing", 23, None)]
+    first, second = world.findings[1:]
+    assert (first.ordinal, second.ordinal, first.score) == (1, 2, 0)
+    assert (seconds(first.span.window_start_ns), seconds(first.span.window_end_ns)) == (10, 70)
+    assert (first.span.windows, second.span.windows) == (6, 6)
+    assert first.span.memory == pytest.approx((0.15 + 0.25 + 0.35 + 0.45 + 0.55 + 0.65) / 6, rel=1e-15)
+    assert (seconds(first.envelope_ns), seconds(first.first_seen_ns), seconds(first.last_seen_ns)) == (
+        15,
+        5,
+        65,
+    )
+    assert (seconds(second.span.window_start_ns), seconds(second.span.window_end_ns)) == (70, 130)
+    assert first.session_id == second.session_id == world.findings[0].session_id
+    assert len({finding.event_id for finding in world.findings}) == 3
+
+
+def test_parity_scores_every_hour_as_the_search_does() -> None:
+    world = World(Rules(score_ongoing=True))
+    for at in range(5, 7400, 10):
+        world.scrape(at, sample(at))
+    world.finish(close_sessions=True)
+    assert [(f.kind, f.score) for f in world.findings] == [
+        ("opened", 25),
+        ("ongoing", 25),
+        ("ongoing", 25),
+        ("closed", 0),
+    ]
+
+
+def test_a_point_after_the_close_starts_an_incarnation_and_an_old_one_does_not() -> None:
+    world = World()
+    world.scrape(5, sample(5))
+    world.scrape(15, sample(15))
+    for at in range(25, 150, 10):
+        world.scrape(at)
+    assert world.story()[1:] == [("closed", 23, "exited")]
+    # repetitions of what was told, a late bin of the time before, another point of the last bin: nothing
+    for at in (5, 15, 16):
+        world.feed(150, record(at, sample(at)))
+    world.run_to(170)
+    assert len(world.findings) == 2
+    world.scrape(205, sample(205))
+    world.run_to(230)
+    resumed = world.findings[2]
+    assert (resumed.kind, resumed.incarnation, resumed.score) == ("opened", 1, 25)
+    assert resumed.session_id != world.findings[0].session_id
+    assert resumed.event_id != world.findings[0].event_id
+    assert resumed.shell == world.findings[0].shell
+
+
+def test_what_the_store_remembers_is_an_argument() -> None:
+    shell = ShellId(NODE, HOST, 23, ns(-100), "bash")
+    world = World()
+    world.rows[shell] = SessionRow(shell, 4, 0, ns(500), "exited")  # type: ignore[arg-type]  # a plain reason is one
+    world.scrape(495, sample(495))
+    world.run_to(600)
+    assert world.findings == []
+    world.scrape(605, sample(605))
+    world.run_to(700)
+    assert [(f.kind, f.incarnation) for f in world.findings] == [("opened", 5)]
+
+
+@pytest.mark.parametrize("order", ["earlier first", "later first"])
+def test_a_reused_pid_ends_the_earlier_session_in_either_order_and_for_good(order: str) -> None:
+    world = World()
+    earlier = record(15, sample(15, start=-50))
+    later = record(25, sample(25, start=20))
+    for at, item in ((0, earlier), (30, later)) if order == "earlier first" else ((0, later), (30, earlier)):
+        world.feed(at, item)
+    world.run_to(60)
+    opened = [f for f in world.findings if f.kind == "opened"]
+    [closed] = [f for f in world.findings if f.kind == "closed"]
+    assert {seconds(f.shell.start_ns) for f in opened} == {-50, 20}
+    assert (seconds(closed.shell.start_ns), closed.reason, closed.release_ns) == (
+        -50,
+        "pid_reused",
+        45 * 10**9,
+    )
+    world.feed(70, record(95, sample(95, start=-50)))
+    world.run_to(120)
+    assert len(world.findings) == 3
+
+
+def test_both_windows_of_a_reused_pid_in_one_bin_count() -> None:
+    for order in (1, -1):
+        world = World()
+        samples = [sample(1, start=-50), sample(8, start=7)]
+        for item in samples[::order]:
+            world.feed(0, record(8, item))
+        world.run_to(60)
+        assert world.story() == [("opened", 23, None), ("closed", 23, "pid_reused"), ("opened", 23, None)]
+
+
+def test_starts_two_seconds_apart_or_unknown_are_no_reuse() -> None:
+    world = World()
+    world.scrape(5, sample(5, start=-50), sample(5, start=-48), sample(5, start=-48, name="sh"))
+    world.scrape(5, replace(sample(5), start_ns=0))
+    world.run_to(60)
+    assert world.story() == [("opened", 23, None)] * 4
+
+
+def test_three_processes_of_one_pid_leave_the_youngest() -> None:
+    world = World()
+    world.scrape(5, sample(5, start=-50), sample(5, start=-30), sample(5, start=-10))
+    world.run_to(60)
+    assert sorted(seconds(f.shell.start_ns) for f in world.findings if f.kind == "closed") == [-50, -30]
+
+
+def test_shells_beyond_the_ceiling_open_and_close_at_once_and_once() -> None:
+    world = World(Rules(max_tracked_shells=2))
+    for at in (5, 15, 25):
+        world.scrape(at, *(sample(at, pid=pid) for pid in (1, 2, 3)), sample(at, memory(at, 0.0), pid=4))
+    world.run_to(60)
+    assert world.story() == [
+        ("opened", 3, None),
+        ("closed", 3, "untracked"),
+        ("opened", 1, None),
+        ("opened", 2, None),
+    ]
+    assert world.findings[0].release_ns == 5 * 10**9
+    assert world.findings[1].span.windows == 1
+    assert world.counts[Count.POINT_UNTRACKED] == 5
+
+
+def test_an_id_of_an_opening_does_not_depend_on_the_ceiling() -> None:
+    ids = []
+    for ceiling in (0, 1):
+        world = World(Rules(max_tracked_shells=ceiling))
+        world.scrape(5, sample(5))
+        world.run_to(60)
+        ids.append(world.findings[0].event_id)
+    assert ids[0] == ids[1]
+
+
+def test_a_shell_beyond_the_ceiling_that_was_told_before_stays_told() -> None:
+    world = World()
+    world.scrape(5, sample(5))
+    for at in range(15, 150, 10):
+        world.scrape(at)
+    assert world.story()[1:] == [("closed", 23, "exited")]
+    crowded = World(Rules(max_tracked_shells=0), rows=world.rows)
+    crowded.scrape(8, sample(8))
+    assert crowded.findings == []
+    crowded.scrape(305, sample(305))
+    assert [(f.kind, f.incarnation) for f in crowded.findings] == [("opened", 1), ("closed", 1)]
+
+
+def test_nodes_beyond_the_ceiling_are_told_and_cost_nothing() -> None:
+    world = World(Rules(max_nodes=1))
+    world.scrape(5, sample(5))
+    world.feed(5, record(5, sample(5), node=OTHER_NODE))
+    assert world.detector.nodes() == 1
+    world.run_to(60)
+    assert [(f.shell.node, f.kind) for f in world.findings] == [
+        (OTHER_NODE, "opened"),
+        (OTHER_NODE, "closed"),
+        (NODE, "opened"),
+    ]
+    assert world.counts[Count.NODE_CEILING] == 1
+
+
+def test_an_idle_node_makes_room_for_a_new_one() -> None:
+    world = World(Rules(max_nodes=2))
+    for number, at in ((1, 0), (2, 1), (3, 2)):
+        world.feed(at, record(at, node=NodeId("prod", f"n{number}")))
+    assert world.detector.nodes() == 2
+    assert Count.NODE_CEILING not in world.counts
+
+
+def test_early_emission_opens_with_partial_means_and_is_not_repeated() -> None:
+    world = World(Rules(early=True, renotify_ns=20 * 10**9))
+    world.scrape(1, sample(1, memory(1, 0.0)))
+    assert world.findings == []
+    world.scrape(4, sample(4, memory(4, 0.2)))
+    [opened] = world.findings
+    assert (opened.kind, opened.partial, opened.release_ns, opened.span.memory) == (
+        "opened",
+        True,
+        4 * 10**9,
+        0.1,
+    )
+    assert opened.evidence.path == "/usr/bin/bash"
+    world.scrape(8, sample(8, memory(8, 0.4)))
+    for at in (14, 24, 34):
+        world.scrape(at, sample(at, memory(at, 0.3)))
+    world.finish(close_sessions=True)
+    assert [(f.kind, f.partial, f.span.windows) for f in world.findings] == [
+        ("opened", True, 1),
+        ("ongoing", False, 2),
+        ("closed", False, 4),
+    ]
+    assert world.findings[1].span.memory == 0.3
+    assert world.findings[2].span.memory == pytest.approx((0.2 + 0.3 * 3) / 4)
+    late = World()
+    late.scrape(4, sample(4))
+    late.run_to(60)
+    assert late.findings[0].event_id == opened.event_id
+
+
+def test_early_emission_of_a_reused_pid_closes_when_the_window_does() -> None:
+    world = World(Rules(early=True))
+    world.scrape(5, sample(5, start=-50))
+    world.scrape(15, sample(15, start=10))
+    assert world.story() == [("opened", 23, None)] * 2
+    world.run_to(60)
+    assert world.story()[2:] == [("closed", 23, "pid_reused")]
+    assert world.findings[2].span.windows == 1
+
+
+def test_early_emission_does_not_open_with_a_repeated_point() -> None:
+    world = World(Rules(early=True))
+    world.scrape(5, sample(5))
+    for at in range(15, 150, 10):
+        world.scrape(at)
+    world.feed(150, record(5, sample(5)))
+    assert world.story() == [("opened", 23, None), ("closed", 23, "exited")]
+
+
+def test_attributes_come_from_the_earliest_sample_that_has_them() -> None:
+    world = World()
+    world.scrape(6, sample(6, path="", line="late", start=-100))
+    world.scrape(3, replace(sample(3, path="/bin/early", line=""), owner="", parent_pid=None))
+    world.run_to(60)
+    evidence = world.findings[0].evidence
+    assert (evidence.path, evidence.owner, evidence.parent_pid) == ("/bin/early", "root", 1)
+    assert evidence.command_line is not None
+    assert evidence.command_line.text == "late"
+
+
+def test_text_of_one_time_that_differs_does_not_depend_on_the_order() -> None:
+    results = set()
+    for order in (1, -1):
+        world = World()
+        for line in ("one", "two")[::order]:
+            world.scrape(5, sample(5, line=line))
+        world.run_to(60)
+        results.add(world.findings[0].evidence)
+    assert len(results) == 1
+    assert results != {Evidence()}
+
+
+def test_the_end_of_a_capture_closes_windows_and_on_demand_sessions() -> None:
+    world = World()
+    world.scrape(5, sample(5))
+    world.finish()
+    assert world.story() == [("opened", 23, None)]
+    world.finish(close_sessions=True)
+    assert world.story()[1:] == [("closed", 23, "end_of_capture")]
+
+
+def test_a_node_that_sends_no_memory_utilization_is_named_once() -> None:
+    world = World()
+    for at in range(5, 305, 10):
+        world.scrape(at, sample(at, cpu(at, 0.0)))
+        world.feed(at, record(at, sample(at, (*cpu(at, 0.0), *memory(at))), node=OTHER_NODE))
+    assert world.blind == [NODE]
+
+
+def test_a_frame_without_utilization_points_is_a_sign_of_life_and_nothing_else() -> None:
+    world = World()
+    world.scrape(5, sample(5, ()))
+    assert world.detector.tracked() == 0
+    world.scrape(15, sample(15))
+    for at in range(25, 400, 10):
+        world.scrape(at, sample(at, ()))
+    assert world.story() == [("opened", 23, None)]
+
+
+def test_output_is_ordered_by_release_window_cluster_node_pid_start_kind() -> None:
+    world = World()
+    for node in (OTHER_NODE, NODE):
+        world.feed(0, record(5, sample(5, pid=9), sample(5, pid=7), node=node))
+    world.run_to(60)
+    assert [(f.shell.node.node, f.shell.pid) for f in world.findings] == [
+        ("worker-1", 7),
+        ("worker-1", 9),
+        ("worker-2", 7),
+        ("worker-2", 9),
+    ]
+
+
+def test_open_sessions_are_counted() -> None:
+    world = World()
+    world.scrape(5, sample(5), sample(5, memory(5, 0.0), pid=24))
+    world.run_to(20)
+    world.scrape(25, sample(25, pid=25))
+    assert (world.detector.open_sessions(), world.detector.tracked()) == (1, 2)
+    assert world.detector.due_ns() is not None
+
+
+def test_an_empty_detector_has_nothing_to_do() -> None:
+    world = World()
+    assert world.detector.due_ns() is None
+    world.run_to(10**6)
+    world.finish(close_sessions=True)
+    assert world.findings == []
+
+
+def test_points_of_several_bins_in_one_frame_go_where_they_belong() -> None:
+    world = World()
+    points: list[Point] = [*memory(5, 0.1), *memory(15, 0.2), *memory(25, 0.0)]
+    world.feed(0, record(25, sample(25, points)))
+    world.finish(close_sessions=True)
+    assert world.findings[-1].span.windows == 2

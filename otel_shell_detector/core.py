@@ -146,7 +146,8 @@ class Core:
                 answer.set_exception(error)
 
         if not self.is_alive():
-            # The thread has ended and will not touch the store again: what is left of delivery does it itself.
+            # The thread has ended and will not touch the store again: what is left of delivery does it
+            # itself.
             run()
             return answer.result()
         self._queue.put(_Call(run))
@@ -204,7 +205,8 @@ class Core:
         arrivals = [Arrival(record, service_ns, wall_ns) for item in submissions for record in item.records]
         try:
             if self._uncommitted:
-                raise StoreError("what was decided before could not be stored yet")  # noqa: TRY301  one way out
+                raise StoreError("what was decided before could not be stored yet")  # noqa: TRY301  one way
+                out
             self._store.append(arrivals)
         except StoreError as error:
             events.STORE_REFUSED(reason=str(error), requests=len(submissions))

@@ -2,8 +2,8 @@
 
     collector --OTLP/gRPC--> receiver --records--> core (journal, detector, outbox) --> delivery --> Splunk
 
-Built and connected in that order, stopped in an order of its own: what is accepted first stops coming, then is
-decided, then delivered.
+Built and connected in that order, stopped in an order of its own: what is accepted first stops coming, then
+is decided, then delivered.
 """
 
 from __future__ import annotations

@@ -6,10 +6,11 @@ import uuid
 from functools import partial
 from typing import TYPE_CHECKING
 
-from detector.rules import Rules
-from exporter.event import encode
 from exporter.file import FileSink
 from exporter.hec import HecSink
+
+from detector.rules import Rules
+from exporter.event import encode
 from exporter.redaction import Redactor
 from exporter.settings import EventSettings, HecSettings
 from exporter.settings import TlsSettings as HecTlsSettings
@@ -29,7 +30,8 @@ _STORE_ID = "otel-shell-detector"
 
 
 def rules(settings: Settings) -> Rules:
-    """The detector's rules. With an ephemeral state ids differ from start to start: nothing remembers them."""
+    """The detector's rules. With an ephemeral state ids differ from start to start: nothing remembers
+    them."""
     detector = settings.detector
     return Rules(
         window_ns=detector.window.nanoseconds,
@@ -46,7 +48,8 @@ def rules(settings: Settings) -> Rules:
 
 
 def selection(settings: Settings) -> Selection:
-    """What the receiver looks for. Command lines are redacted as they are read, before anything keeps them."""
+    """What the receiver looks for. Command lines are redacted as they are read, before anything keeps
+    them."""
     return Selection(
         executables=settings.detector.executables,
         clean=Redactor(settings.exporter.redact).clean,

@@ -27,7 +27,7 @@ from store.seams import Commit, Position, StoreError
 from telemetry import events, metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from detector.detector import Detector
     from detector.events import Event, Lane, Outcome, Queued
@@ -136,6 +136,10 @@ class Core:
         """See :class:`store.seams.Outbox`. Raises :class:`CoreStoppedError`."""
         self._call(lambda: self._store.settle(outcomes))
 
+    def backlog(self) -> Mapping[Lane, int]:
+        """See :class:`store.seams.Outbox`. Raises :class:`CoreStoppedError`."""
+        return self._call(self._store.backlog)
+
     def _call(self, function: Callable[[], _Answer]) -> _Answer:
         answer: Future[_Answer] = Future()
 
@@ -204,10 +208,7 @@ class Core:
         wall_ns, service_ns = self._clocks.wall_ns(), self._clock.now_ns
         arrivals = [Arrival(record, service_ns, wall_ns) for item in submissions for record in item.records]
         try:
-            if self._uncommitted:
-                raise StoreError("what was decided before could not be stored yet")  # noqa: TRY301  one way
-                out
-            self._store.append(arrivals)
+            self._append(arrivals)
         except StoreError as error:
             events.STORE_REFUSED(reason=str(error), requests=len(submissions))
             metrics.STORE_FAILURES.labels(operation="append").inc()
@@ -218,6 +219,11 @@ class Core:
         metrics.JOURNAL_RECORDS.inc(len(arrivals))
         for item in submissions:
             item.durable.set_result(None)
+
+    def _append(self, arrivals: list[Arrival]) -> None:
+        if self._uncommitted:
+            raise StoreError("what was decided before could not be stored yet")
+        self._store.append(arrivals)
 
     def _commit(self, step: Step) -> None:
         _count(step)
@@ -263,8 +269,6 @@ class Core:
         metrics.TRACKED_SHELLS.set(self._detector.tracked())
         metrics.NODES.set(self._detector.nodes())
         metrics.SERVICE_TIME.set(self._clock.now_ns / 1e9)
-        for lane, waiting in self._store.backlog().items():
-            metrics.EXPORTER_BACKLOG.labels(lane=lane).set(waiting)
 
 
 def _count(step: Step) -> None:

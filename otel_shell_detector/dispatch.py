@@ -11,6 +11,8 @@ from store.seams import StoreError
 from telemetry import events
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from exporter.delivery import Deliverer
 
 _LONGEST_WAIT_S: Final = 1.0
@@ -18,10 +20,11 @@ _LONGEST_WAIT_S: Final = 1.0
 
 
 class Dispatch:
-    """Delivers in a thread of its own. :meth:`wake` says that there is something new."""
+    """Delivers in a thread of its own. ``is_empty`` tells whether nothing waits."""
 
-    def __init__(self, deliverer: Deliverer) -> None:
+    def __init__(self, deliverer: Deliverer, is_empty: Callable[[], bool]) -> None:
         self._deliverer = deliverer
+        self._is_empty = is_empty
         self._news = threading.Event()
         self._deadline_s: float | None = None
         self.failed: BaseException | None = None
@@ -55,7 +58,7 @@ class Dispatch:
                 wait_s = self._deliverer.turn(time.monotonic())
                 self.turned_ns = time.monotonic_ns()
                 if self._deadline_s is not None:
-                    if not self._deliverer.has_work():
+                    if self._is_empty():
                         return
                     wait_s = min(wait_s, max(0.0, self._deadline_s - time.monotonic()))
                 if wait_s > 0:

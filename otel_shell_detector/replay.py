@@ -62,8 +62,7 @@ def _latest(record: Record) -> int:
 
 
 def replay(settings: Settings, files: Sequence[Path], *, close_at_end: bool = False) -> int:
-    """Print the events of captures, read one after the other. The exit status is 1 if anything was
-    damaged."""
+    """Print the events of captures, one after the other; the exit status is 1 if anything was damaged."""
     run = Replay(settings, sys.stdout.buffer)
     status = 0
     for path in files:

@@ -8,6 +8,7 @@ is decided, then delivered.
 
 from __future__ import annotations
 
+import random
 import signal
 import threading
 import time
@@ -47,7 +48,15 @@ class Service:
             Detector(wiring.rules(settings)), self._store, wiring.encoder(settings), self._wake_delivery
         )
         self._sink = wiring.sink(settings)
-        self._dispatch = Dispatch(Deliverer(self._sink, self._core.take, self._core.settle))
+        deliverer = Deliverer(
+            self._sink,
+            take=self._core.take,
+            settle=self._core.settle,
+            backlog=self._core.backlog,
+            clock=time.monotonic,
+            random=random.SystemRandom().random,
+        )
+        self._dispatch = Dispatch(deliverer, lambda: not any(self._core.backlog().values()))
         self.receiver = Server(
             wiring.server_settings(settings), wiring.selection(settings), self._core.accept
         )

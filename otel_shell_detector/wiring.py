@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from functools import partial
 from typing import TYPE_CHECKING
 
-from exporter.file import FileSink
-from exporter.hec import HecSink
-
 from detector.rules import Rules
 from exporter.event import encode
+from exporter.file import FileSink
+from exporter.hec import HecSink
 from exporter.redaction import Redactor
 from exporter.settings import EventSettings, HecSettings
 from exporter.settings import TlsSettings as HecTlsSettings
@@ -30,8 +30,7 @@ _STORE_ID = "otel-shell-detector"
 
 
 def rules(settings: Settings) -> Rules:
-    """The detector's rules. With an ephemeral state ids differ from start to start: nothing remembers
-    them."""
+    """The detector's rules. With an ephemeral state nothing remembers ids, so each start has its own."""
     detector = settings.detector
     return Rules(
         window_ns=detector.window.nanoseconds,
@@ -48,8 +47,7 @@ def rules(settings: Settings) -> Rules:
 
 
 def selection(settings: Settings) -> Selection:
-    """What the receiver looks for. Command lines are redacted as they are read, before anything keeps
-    them."""
+    """What the receiver looks for. Command lines are redacted as they are read, before all else."""
     return Selection(
         executables=settings.detector.executables,
         clean=Redactor(settings.exporter.redact).clean,
@@ -110,8 +108,10 @@ def sink(settings: Settings) -> Sink:
                 gzip=hec.gzip,
                 request_timeout_s=hec.timeout.seconds,
                 max_batch_bytes=hec.max_batch_size.bytes,
-            )
+            ),
+            clock=time.monotonic,
+            wall=time.time,
         )
-    if exporter.sink == "file":
-        return FileSink(str(exporter.file.path))
+    if exporter.file.path and exporter.sink == "file":
+        return FileSink(exporter.file.path)
     return StdoutSink()

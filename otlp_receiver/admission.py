@@ -1,9 +1,9 @@
 """How much of what is being received may be held at once.
 
-A call asks before its body is received, when its size is unknown: it reserves the larger of 64 KiB and the median of
-the last 64 request sizes, and its true size once that is known. A body that turns out larger than its reservation is
-in memory already, so it is kept; hence the worst case is workers x the largest request, and the limit is what the service
-settles at.
+A call asks before its body is received, when its size is unknown: it reserves the larger of 64 KiB and the
+median of the last 64 request sizes, and its true size once that is known. A body that turns out larger than
+its reservation is in memory already, so it is kept; hence the worst case is workers x the largest request,
+and the limit is what the service settles at.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Admission:
 
     @contextmanager
     def admit(self) -> Iterator[Reservation]:
-        """Hold a reservation while a call runs. Raises :class:`OverBudget`; a lone call is always admitted."""
+        """Hold a reservation while a call runs. Raises :class:`OverBudget`, but never to a lone call."""
         with self._lock:
             estimate = max(_LEAST_RESERVATION, median_low(self._sizes) if self._sizes else 0)
             if self._in_flight and self._in_flight + estimate > self._limit:

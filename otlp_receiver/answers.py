@@ -1,8 +1,9 @@
 """What a call is answered, as data: the table of DESIGN section 5, from the sender's point of view.
 
-The collector retries UNAVAILABLE and CANCELLED, and RESOURCE_EXHAUSTED only with RetryInfo; anything else it drops
-(``exporter/otlpexporter``, ``shouldRetry``). So what may pass later is UNAVAILABLE with RetryInfo, and what can never pass has
-none. Texts are fixed: nothing that a sender or a process wrote comes back in one.
+The collector retries UNAVAILABLE and CANCELLED, and RESOURCE_EXHAUSTED only with RetryInfo; anything else
+it drops (``exporter/otlpexporter``, ``shouldRetry``). So what may pass later is UNAVAILABLE with RetryInfo,
+and what can never pass has none. Texts are fixed: nothing that a sender or a process wrote comes back in
+one.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
 
 from otlp_receiver.decode import Reject
@@ -29,7 +30,10 @@ RETRY_DELAY_SECONDS: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How a call ends: ``reason`` is what is counted, empty if the request was taken. ``retry``: whether RetryInfo is added."""
+    """How a call ends.
+
+    ``reason`` is what is counted, empty if the request was taken. ``retry``: whether RetryInfo is added.
+    """
 
     code: grpc.StatusCode
     reason: str = ""
@@ -74,7 +78,7 @@ NOT_ACCEPTED: Final = Answer(
 FAILED: Final = Answer(grpc.StatusCode.UNAVAILABLE, "failed", "internal error; try again", retry=True)
 
 _REJECTED_TEXTS: Final = {
-    Reject.UNDECODABLE: "a ResourceMetrics that may be of a watched process is not decodable (counts as one point)",
+    Reject.UNDECODABLE: "a ResourceMetrics that may be of a watched process is undecodable (counts as one)",
     Reject.NO_PID: "process.pid is absent or not an integer",
     Reject.NO_NODE: "none of k8s.node.name, host.name, host.id is present",
 }

@@ -1,8 +1,8 @@
-"""Bearer tokens of senders, from a file with one a line; the collector's ``bearertokenauth`` extension sends them.
+"""Bearer tokens of senders, from a file with one a line. The collector's bearertokenauth sends them.
 
-The file is looked at again for every call, so a rotation takes effect with the next one: put the new token beside the
-old one, move the senders, take the old one out. Kubernetes replaces a mounted secret by a new file, editors write in place:
-both change what ``stat`` says.
+The file is looked at again for every call, so a rotation takes effect with the next one: put the new token
+beside the old one, move the senders, take the old one out. Kubernetes replaces a mounted secret by a new
+file, editors write in place: both change what ``stat`` says.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class TokensUnreadable(Exception):  # noqa: N818  # says what is so
 
 
 class BearerTokens:
-    """The tokens of a file. Raises :class:`TokensUnreadable` when made; later, a bad file leaves the last good tokens.
+    """The tokens of a file. Safe to use from any thread.
 
-    Safe to use from any thread.
+    Raises :class:`TokensUnreadable` when made; later, a bad file leaves the last good tokens in force.
     """
 
     def __init__(self, path: Path) -> None:
@@ -46,7 +46,7 @@ class BearerTokens:
             raise TokensUnreadable(f"{path}: holds no token: want bearer tokens, one a line")
 
     def accepts(self, metadata: Iterable[tuple[str, str | bytes]]) -> bool:
-        """Whether a call's metadata carries one of the tokens (``authorization: Bearer <token>``, RFC 6750)."""
+        """Whether a call's metadata has one of the tokens (``authorization: Bearer <token>``, RFC 6750)."""
         try:
             self._read()
         except OSError as error:
@@ -55,7 +55,8 @@ class BearerTokens:
         presented = [
             value.encode() if isinstance(value, str) else value for key, value in metadata if key == _HEADER
         ]
-        # Every token is compared with every credential in constant time, whichever fits: nothing is told by how long it takes.
+        # Every token is compared with every credential in constant time, whichever fits: nothing is told by
+        # how long it takes.
         fits = [
             hmac.compare_digest(value[len(_SCHEME) :], token)
             for value in presented
@@ -65,13 +66,14 @@ class BearerTokens:
         return any(fits)
 
     def _read(self) -> None:
-        """Take the tokens of the file if it changed. Raises ``OSError``, at every call until it can be read."""
+        """Take the tokens of the file if it changed. Raises ``OSError`` for as long as it cannot be read."""
         status = self._path.stat()
         seen = (status.st_ino, status.st_mtime_ns, status.st_size)
         with self._lock:
             if seen == self._seen:
                 return
-            tokens = tuple(line for line in map(bytes.strip, self._path.read_bytes().splitlines()) if line)
+            lines = self._path.read_bytes().splitlines()
+            tokens = tuple(token for token in map(bytes.strip, lines) if token)
             self._seen = seen
             if tokens:
                 self._tokens = tokens

@@ -1,15 +1,14 @@
 """OTLP metrics messages that take any bytes for text, and partial ones that skip what nobody asks for.
 
-The collector does not validate text, and upb refuses a whole request for one byte in a ``string`` field that is not
-UTF-8. So the descriptors of ``opentelemetry-proto`` are copied into a private pool with every ``string`` field
-declared ``bytes``: the same on the wire, and one argv cannot blind a node any more.
+The collector does not validate text, and upb refuses a whole request for one byte in a ``string`` field
+that is not UTF-8. So the descriptors of ``opentelemetry-proto`` are copied into a private pool with every
+``string`` field declared ``bytes``: the same on the wire, and one argv cannot blind a node any more.
 
-The partial messages name the fields that their reader needs; upb skips the others. Two of them lean on the wire form:
+The partial messages name the fields that their reader needs; upb skips the others. In them ``Metric.data``
+stays a oneof whose other members are ``bytes``, so that of two of them the last wins here too.
 
-* a map entry is a message of ``key`` = 1 and ``value`` = 2, the last of equal keys wins, as in ``KeyValue``: so
-  ``Resource.attributes`` declared as a map is looked up in C. Its key cannot be ``bytes``; a proto2 ``string`` is one
-  that is not validated.
-* ``Metric.data`` stays a oneof whose other members are ``bytes``, so that of two of them the last wins here too.
+(``Resource.attributes`` has the wire form of a map, whose look-up would be done in C. But upb leaves out a
+map entry that holds a field it does not know, and OTLP adds fields to ``KeyValue``.)
 """
 
 from __future__ import annotations
@@ -48,8 +47,6 @@ def _add_field(
     match type_:
         case "bytes":
             field.type = _Field.TYPE_BYTES
-        case "string":
-            field.type = _Field.TYPE_STRING
         case "fixed64":
             field.type = _Field.TYPE_FIXED64
         case _:
@@ -63,7 +60,7 @@ def _partial_messages() -> descriptor_pb2.FileDescriptorProto:
         name="otlp_receiver/partial.proto",
         package=_PARTIAL,
         syntax="proto2",
-        dependency=[common_pb2.DESCRIPTOR.name],
+        dependency=[resource_pb2.DESCRIPTOR.name],
     )
 
     _add_field(file.message_type.add(name="Frames"), "resource_metrics", 1, "bytes", repeated=True)
@@ -73,15 +70,8 @@ def _partial_messages() -> descriptor_pb2.FileDescriptorProto:
     _add_field(file.message_type.add(name="RawResource"), "attributes", 1, "bytes", repeated=True)
 
     frame = file.message_type.add(name="ProbeFrame")
-    _add_field(frame, "resource", 1, f"{_PARTIAL}.ProbeResource")
+    _add_field(frame, "resource", 1, f"{_OTLP}.resource.v1.Resource")
     _add_field(frame, "scope_metrics", 2, "bytes", repeated=True)
-
-    resource = file.message_type.add(name="ProbeResource")
-    entry = resource.nested_type.add(name="AttributesEntry")
-    entry.options.map_entry = True
-    _add_field(entry, "key", 1, "string")
-    _add_field(entry, "value", 2, f"{_OTLP}.common.v1.AnyValue")
-    _add_field(resource, "attributes", 1, f"{_PARTIAL}.ProbeResource.AttributesEntry", repeated=True)
 
     _add_field(
         file.message_type.add(name="ProbeScope"), "metrics", 2, f"{_PARTIAL}.ProbeMetric", repeated=True
@@ -110,8 +100,8 @@ def _partial_messages() -> descriptor_pb2.FileDescriptorProto:
 
 _POOL: Final = descriptor_pool.DescriptorPool()
 for _file in (common_pb2.DESCRIPTOR, resource_pb2.DESCRIPTOR, metrics_pb2.DESCRIPTOR):
-    _POOL.Add(_otlp_with_bytes(_file))  # type: ignore[no-untyped-call]
-_POOL.Add(_partial_messages())  # type: ignore[no-untyped-call]
+    _POOL.Add(_otlp_with_bytes(_file))
+_POOL.Add(_partial_messages())
 
 
 # The classes are made at run time: nothing is known of them before that.
@@ -132,7 +122,7 @@ RAW_FRAME: Final = _message(f"{_PARTIAL}.RawFrame")
 """A frame's resource attributes, each as the bytes of its ``KeyValue``, in wire order."""
 
 PROBE_FRAME: Final = _message(f"{_PARTIAL}.ProbeFrame")
-"""A frame's resource attributes as a map, and its ``scope_metrics``, each as bytes."""
+"""A frame's resource, and its ``scope_metrics``, each as bytes."""
 
 PROBE_SCOPE: Final = _message(f"{_PARTIAL}.ProbeScope")
 """Of a ``ScopeMetrics``, the times of its number data points."""

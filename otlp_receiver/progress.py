@@ -1,31 +1,31 @@
-"""That a node was scraped, although none of its frames was decoded: windows and sessions of quiet nodes must close too.
+"""That a node was scraped, although none of its frames was decoded: sessions of quiet nodes must close too.
 
-A *process frame* parses as far as :data:`~otlp_receiver.descriptors.PROBE_FRAME` and ``PROBE_SCOPE`` read, has an
-integer ``process.pid``, names a node and holds a number data point. Its *time* is the latest of its number data
-points, its *start* the start time of the latest (of equal times the later start).
+A *process frame* parses as far as :data:`~otlp_receiver.descriptors.PROBE_FRAME` and ``PROBE_SCOPE`` read,
+has an integer ``process.pid``, names a node and holds a number data point. Its *time* is the latest of its
+number data points, its *start* the start time of the latest (of equal times the later start).
 
-For each node that a process frame names, the **first** one in wire order counts. Later frames of the node should not
-cost a parse each, so they are told by their ends. The *tail* of a node is made of its first process frame: the
-``attributes`` fields of its resource from the one that decides the name of the node or of the cluster, whichever comes
-first, to the last. There is none if the frame does not end with it, if it is more than 32 attributes long, if a key that would
-decide before these two occurs anywhere in the request, or if 32 nodes before have one. **A frame that ends with a tail
-made of an earlier frame is one of that node, and is passed over.**
+For each node that a process frame names, the **first** one in wire order counts. Later frames of the node
+should not cost a parse each, so they are told by their ends. The *tail* of a node is made of its first
+process frame: the ``attributes`` fields of its resource from the one that decides the name of the node or
+of the cluster, whichever comes first, to the last. There is none if the frame does not end with it, if it
+is more than 32 attributes long, if a key that would decide before these two occurs anywhere in the request,
+or if 32 nodes before have one. **A frame that ends with a tail made of an earlier frame is one of that
+node, and is passed over.**
 
-The Go collector writes a resource last and its attributes in order, and the processors that name nodes append: its
-frames have tails. That a frame is of the node whose tail it ends with follows from the rule that the last of equal
-keys wins, unless the end of the frame only quotes the tail; and a frame of the collector ends with the *key* of an
-attribute, which no process chooses. A process that quotes keys in its command line can at worst undo the tails: then
-every frame is parsed, for the same result.
+The Go collector writes a resource last and its attributes in order, and the processors that name nodes
+append: its frames have tails. That a frame is of the node whose tail it ends with follows from the rule
+that the last of equal keys wins, unless the end of the frame only quotes the tail; and a frame of the
+collector ends with the *key* of an attribute, which no process chooses. A process that quotes keys in its
+command line can at worst undo the tails: then every frame is parsed, for the same result.
 
-The start time of pid 1 tells that the clock of a node's agent stepped. It is that of the first of these frames that is
-a process frame of the node with pid 1: the node's first process frame, and those that hold one of the two byte strings
-that encoders make of ``process.pid`` = 1.
+The start time of pid 1 tells that the clock of a node's agent stepped. It is the start of the node's first
+process frame if that has pid 1, else of the first process frame of the node with pid 1 that holds one of the
+two byte strings that encoders make of ``process.pid`` = 1; 0 if there is none.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter
 from dataclasses import dataclass
 from itertools import repeat
 from operator import indexOf
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 _PID_ONE: Final = b"\x12\x02\x18\x01"  # KeyValue.value of AnyValue.int_value 1
 
 
-def _key_field(key: str) -> bytes:
-    return length_delimited(1, key.encode())  # KeyValue.key
+def _key_field(key: bytes) -> bytes:
+    return length_delimited(1, key)  # KeyValue.key
 
 
 _PID_KEY: Final = _key_field(resource.PID)
@@ -62,7 +62,7 @@ _TAIL_ATTRIBUTES: Final = 32
 
 @dataclass(slots=True)
 class Progress:
-    """What a request says of a node's scrape: the index and the time of its first process frame, the start of pid 1 or 0."""
+    """Of a node: index and time of its first process frame; the start of pid 1, or 0."""
 
     index: int
     time_ns: int
@@ -73,8 +73,8 @@ class Progress:
 class _ProcessFrame:
     node: NodeId
     pid: int
-    node_key: str
-    cluster_key: str
+    node_key: bytes
+    cluster_key: bytes
     start_ns: int
     time_ns: int
 
@@ -88,12 +88,13 @@ def find_progress(body: bytes, frames: Frames, cluster_name: str) -> dict[NodeId
     if position < 0:
         return found
     starts, ends = frames
-    occurs: dict[str, bool] = {}
+    occurs: dict[bytes, bool] = {}
     # -1 where the first occurrence is in no frame but before all; frames before it are no process frames
     index = max(bisect_right(starts, position) - 1, 0) - 1
     starts_left, ends_left = iter(starts[index + 1 :]), iter(ends[index + 1 :])
     while True:
-        # Which frames end with a tail is asked without a step of Python for each: most of a request passes here.
+        # Which frames end with a tail is asked without a step of Python for each: most of a request passes
+        # here.
         told = map(body.endswith, repeat(tails), starts_left, ends_left)
         try:
             index += 1 + indexOf(told, False)  # noqa: FBT003  # what to look for
@@ -119,11 +120,11 @@ def _read_process_frame(frame: bytes, cluster_name: str, known: Container[NodeId
     """A frame as a process frame; ``None`` if it is none, or one of a ``known`` node."""
     try:
         message = descriptors.PROBE_FRAME.FromString(frame)
-        attributes = message.resource.attributes
+        attributes = resource.attributes_of(message.resource)
         pid = resource.int_of(attributes.get(resource.PID))
         if pid is None:
             return None
-        node = resource.node_of(attributes, cluster_name, Counter())
+        node = resource.node_of(attributes, cluster_name, set())
         if node is None or node in known:
             return None
         latest = _latest_point(message)
@@ -155,7 +156,7 @@ def _latest_point(message: Any) -> tuple[int, int] | None:  # noqa: ANN401  # a 
     return latest and (min(latest[0], MAX_TIME_NS), min(latest[1], MAX_TIME_NS))
 
 
-def _decided_before(body: bytes, process: _ProcessFrame, occurs: dict[str, bool]) -> bool:
+def _decided_before(body: bytes, process: _ProcessFrame, occurs: dict[bytes, bool]) -> bool:
     """Whether a key that comes before the deciding ones in its chain occurs in the request."""
     for chain, decided in (
         (resource.NODE_CHAIN, process.node_key),
@@ -173,7 +174,7 @@ def _decided_before(body: bytes, process: _ProcessFrame, occurs: dict[str, bool]
 
 def _tail(frame: bytes, process: _ProcessFrame) -> bytes:
     """The tail of a process frame; empty if it has none."""
-    missing = {key.encode() for key in (process.node_key, process.cluster_key) if key}
+    missing = {key for key in (process.node_key, process.cluster_key) if key}
     fields: list[bytes] = []
     for attribute in reversed(
         descriptors.RAW_FRAME.FromString(frame).resource.attributes[-_TAIL_ATTRIBUTES:]

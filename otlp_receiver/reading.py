@@ -1,10 +1,11 @@
-"""What a request says: its bytes in, records out. Pure: no clock, no network, no threads; ``replay`` uses it too.
+"""What a request says: bytes in, records out. Pure: no clock, no network, no threads; ``replay`` uses it too.
 
-    bytes --find_frames--> bounds of frames --find_hits--> the few that may be watched --decode_frame--> samples
+    bytes --find_frames--> bounds of frames --find_hits--> the few that may be watched --decode_frame-->
+    samples
                                   `-----------find_progress--> what the others say of their nodes
 
-What is promised: for a request that parses, with tags and lengths minimally encoded as every known encoder does, the
-samples are exactly those of a full parse. Frames that hold no watched value are not validated.
+What is promised: for a request that parses, with tags and lengths minimally encoded as every known encoder
+does, the samples are exactly those of a full parse. Frames that hold no watched value are not validated.
 """
 
 from __future__ import annotations
@@ -30,12 +31,13 @@ __all__ = ["MalformedRequest", "Reading", "TooManyResources", "UnreadableRequest
 class Reading:
     """What one request says.
 
-    ``records``: one for each node, in order of first appearance; their samples are in wire order, and each has the time
-    of the node's first process frame (:mod:`otlp_receiver.progress`) even if that frame gave a sample too.
-    ``rejected``: data points of watched frames that could not be interpreted, by :class:`~otlp_receiver.decode.Reject`.
-    ``text_replaced``: how many values were not UTF-8, by attribute, in frames that gave samples.
-    ``frames``: all of the request; ``hit_frames``: those decoded; ``empty_frames``: those of watched processes without a number
-    data point. ``unknown_clusters``: nodes without a cluster.
+    ``records``: one for each node, in order of first appearance; their samples are in wire order, and each
+    has the time of the node's first process frame (:mod:`otlp_receiver.progress`) even if that frame gave a
+    sample too. ``rejected``: data points of watched frames that could not be interpreted, by
+    :class:`~otlp_receiver.decode.Reject`. ``text_replaced``: how many values were not UTF-8, by attribute,
+    in frames that gave samples. ``frames``: all of the request; ``hit_frames``: those decoded;
+    ``empty_frames``: those of watched processes without a number data point. ``unknown_clusters``: nodes
+    without a cluster.
     """
 
     records: tuple[Record, ...] = ()
@@ -50,8 +52,8 @@ class Reading:
 def read_request(body: bytes, selection: Selection) -> Reading:
     """Read a serialized ``ExportMetricsServiceRequest``.
 
-    Raises :class:`MalformedRequest` if its top level is not protobuf, and :class:`TooManyResources`, before anything is
-    allocated for the frames beyond ``selection.max_resources``.
+    Raises :class:`MalformedRequest` if its top level is not protobuf, and :class:`TooManyResources`, before
+    anything is allocated for the frames beyond ``selection.max_resources``.
     """
     frames = find_frames(body, selection.max_resources)
     hits = find_hits(body, frames, selection.needles)
@@ -78,14 +80,10 @@ def read_request(body: bytes, selection: Selection) -> Reading:
     )
     return Reading(
         records=records,
-        rejected=_without_zeros(tally.rejected),
-        text_replaced=_without_zeros(tally.text_replaced),
+        rejected=dict(tally.rejected),
+        text_replaced=dict(tally.text_replaced),
         frames=len(frames.starts),
         hit_frames=len(hits),
         empty_frames=tally.empty_frames,
         unknown_clusters=sum(node.cluster == resource.UNKNOWN_CLUSTER for node in first_seen),
     )
-
-
-def _without_zeros(counts: Mapping[str, int]) -> dict[str, int]:
-    return {name: count for name, count in counts.items() if count}

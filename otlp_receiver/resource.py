@@ -1,7 +1,7 @@
 """What a resource's attributes say: who a process is and where it runs.
 
-The two chains and their order are the product's (``docs/decisions/0003-identity.md``); the attributes are those of the
-OpenTelemetry semantic conventions for host, Kubernetes and process resources.
+The two chains and their order are the product's (``docs/decisions/0003-identity.md``); the attributes are
+those of the OpenTelemetry semantic conventions for host, Kubernetes and process resources.
 """
 
 from __future__ import annotations
@@ -11,25 +11,29 @@ from typing import TYPE_CHECKING, Any, Final
 from detector.types import NodeId
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Mapping
 
-PID: Final = "process.pid"
-PARENT_PID: Final = "process.parent_pid"
-NAME: Final = "process.executable.name"
-PATH: Final = "process.executable.path"
-OWNER: Final = "process.owner"
-COMMAND_LINE: Final = "process.command_line"
-HOST: Final = "host.name"
-NODE_CHAIN: Final = ("k8s.node.name", HOST, "host.id")
-CLUSTER_CHAIN: Final = ("k8s.cluster.name", "cluster_name", "k8s.cluster.uid")
+PID: Final = b"process.pid"
+PARENT_PID: Final = b"process.parent_pid"
+NAME: Final = b"process.executable.name"
+PATH: Final = b"process.executable.path"
+OWNER: Final = b"process.owner"
+COMMAND_LINE: Final = b"process.command_line"
+HOST: Final = b"host.name"
+NODE_CHAIN: Final = (b"k8s.node.name", HOST, b"host.id")
+CLUSTER_CHAIN: Final = (b"k8s.cluster.name", b"cluster_name", b"k8s.cluster.uid")
 UNKNOWN_CLUSTER: Final = "unknown"
 
 TEXT_LIMIT: Final = 4096
 """Characters of a text attribute that are kept: PATH_MAX, so that no real path is cut."""
 
 
-def string_of(value: Any) -> bytes:  # noqa: ANN401  # an AnyValue, whose class is made at run time
+def attributes_of(resource: Any) -> dict[bytes, Any]:  # noqa: ANN401  # a class made at run time
+    """The attributes of a ``Resource``: of equal keys the last in wire order wins."""
+    return {attribute.key: attribute.value for attribute in resource.attributes}
+
+
+def string_of(value: Any) -> bytes:  # noqa: ANN401  # an AnyValue
     """The text of an ``AnyValue``; empty if it is of another type or ``None``."""
     return value.string_value if value is not None else b""
 
@@ -47,19 +51,20 @@ def text_of(raw: bytes) -> tuple[str, bool]:
         return raw.decode(errors="backslashreplace"), True
 
 
-def bounded_text(attributes: Mapping[str, Any], key: str, replaced: Counter[str]) -> str:
-    """The text of an attribute, cut to :data:`TEXT_LIMIT`. Counts in ``replaced`` if it is not UTF-8."""
+def bounded_text(attributes: Mapping[bytes, Any], key: bytes, replaced: set[str]) -> str:
+    """The text of an attribute, cut to :data:`TEXT_LIMIT`. Adds its key to ``replaced`` if it is not UTF-8."""
     text, repaired = text_of(string_of(attributes.get(key)))
-    replaced[key] += repaired
+    if repaired:
+        replaced.add(key.decode())
     return text[:TEXT_LIMIT]
 
 
-def deciding_key(attributes: Mapping[str, Any], chain: tuple[str, ...]) -> str:
+def deciding_key(attributes: Mapping[bytes, Any], chain: tuple[bytes, ...]) -> bytes:
     """The first key of a chain whose text is not empty; empty if there is none."""
-    return next((key for key in chain if string_of(attributes.get(key))), "")
+    return next((key for key in chain if string_of(attributes.get(key))), b"")
 
 
-def node_of(attributes: Mapping[str, Any], cluster_name: str, replaced: Counter[str]) -> NodeId | None:
+def node_of(attributes: Mapping[bytes, Any], cluster_name: str, replaced: set[str]) -> NodeId | None:
     """The node that a resource names, ``None`` if it names none.
 
     ``cluster_name`` is the cluster of resources that name none; if it is empty too, :data:`UNKNOWN_CLUSTER`.

@@ -28,7 +28,7 @@ def length_delimited(number: int, content: bytes) -> bytes:
     """A length-delimited protobuf field: tag, length, content. ``number`` is at most 15."""
     head = bytearray([number << 3 | 2])
     length = len(content)
-    while length >= 0x80:
+    while length >= 0x80:  # noqa: PLR2004  # more than seven bits
         head.append(length & 0x7F | 0x80)
         length >>= 7
     head.append(length)
@@ -43,10 +43,11 @@ def _text_value(text: bytes) -> bytes:
 class Selection:
     """Which processes are looked for, and the bounds and rules of reading them.
 
-    ``executables``: watched names. ``clean``: makes of a raw command line the redacted, cut one. ``match``: any of
-    these is enough. ``cluster_name``: the cluster of resources that name none; empty: they are of ``unknown``.
-    ``max_resources``: the most frames that a request may hold. The others follow from these:
-    ``watched`` are the names as bytes, ``needles`` the byte strings one of which every frame of a watched process holds.
+    ``executables``: watched names. ``clean``: makes of a raw command line the redacted, cut one. ``match``:
+    any of these is enough. ``cluster_name``: the cluster of resources that name none; empty: they are of
+    ``unknown``. ``max_resources``: the most frames that a request may hold. The others follow from these:
+    ``watched`` are the names as bytes, ``needles`` the byte strings one of which every frame of a watched
+    process holds.
     """
 
     executables: tuple[str, ...]

@@ -1,9 +1,9 @@
-"""The OTLP/gRPC server: ``MetricsService/Export`` on the synchronous grpcio server, with the gRPC health service.
+"""The OTLP/gRPC server: ``MetricsService/Export`` and the gRPC health service, on synchronous grpcio.
 
-Export is unary on the wire. Here it is registered as a stream of raw bytes, which is the same wire: so a call is looked
-at before its body is received, and what cannot be decoded is answered by us, not by grpcio, which leaks exception
-texts. In order: credentials, budget, body under a watchdog, reading, storing, answer. A worker waits most of that time,
-therefore there are many. The health service's calls share the workers.
+Export is unary on the wire. Here it is registered as a stream of raw bytes, which is the same wire: so a
+call is looked at before its body is received, and what cannot be decoded is answered by us, not by grpcio,
+which leaks exception texts. In order: credentials, budget, body under a watchdog, reading, storing, answer.
+A worker waits most of that time, therefore there are many. The health service's calls share the workers.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class CannotListen(Exception):  # noqa: N818  # says what is so
 
 @dataclass(frozen=True, slots=True)
 class TlsSettings:
-    """``receiver.tls.*``: PEM files. With ``client_ca_file`` clients must present a certificate of that CA."""
+    """``receiver.tls.*``: PEM files. With ``client_ca_file`` clients must have a certificate of that CA."""
 
     cert_file: Path
     key_file: Path
@@ -58,8 +58,8 @@ class TlsSettings:
 class ServerSettings:
     """``receiver.*`` of the configuration. Sizes in bytes, times in seconds.
 
-    ``max_request_size`` is meant after decompression. The two of ``max_connection_age`` are no settings of users: they
-    make collectors behind a Service find new replicas.
+    ``max_request_size`` is meant after decompression. The two of ``max_connection_age`` are no settings of
+    users: they make collectors behind a Service find new replicas.
     """
 
     endpoint: str = "127.0.0.1:4317"
@@ -76,9 +76,9 @@ class ServerSettings:
 class Server:
     """The receiver, from :meth:`start` to :meth:`stop`; it cannot be started again.
 
-    ``accept`` takes the records of one request (never none): it blocks until they are durable, at most 4 s, for the
-    collector gives up after 5; it raises :class:`NotAccepted` if they are not. It is called from many threads.
-    ``port`` is the bound one, known after :meth:`start`. Made with a token file, raises
+    ``accept`` takes the records of one request (never none): it blocks until they are durable, at most 4 s,
+    for the collector gives up after 5; it raises :class:`NotAccepted` if they are not. It is called from
+    many threads. ``port`` is the bound one, known after :meth:`start`. Made with a token file, raises
     :class:`~otlp_receiver.auth.TokensUnreadable`.
     """
 
@@ -96,14 +96,14 @@ class Server:
         self._health = health.HealthServicer()
         self._pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="receiver")
         self._grpc = grpc.server(self._pool, options=_channel_arguments(settings))
-        export = grpc.stream_unary_rpc_method_handler(self._export)
+        export: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_unary_rpc_method_handler(self._export)
         self._grpc.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(SERVICE, {"Export": export}),)
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
 
     def start(self) -> None:
-        """Bind and serve. Raises :class:`CannotListen`, and ``OSError`` if a file of ``tls`` cannot be read."""
+        """Bind and serve. Raises :class:`CannotListen`; ``OSError`` if a file of ``tls`` cannot be read."""
         endpoint = self._settings.endpoint
         try:
             if self._settings.tls is None:
@@ -121,12 +121,12 @@ class Server:
         events.RECEIVER_STARTED(endpoint=endpoint, port=self.port, tls=self._settings.tls is not None)
 
     def drain(self) -> None:
-        """Answer new calls with UNAVAILABLE and RetryInfo from now on; those that run go on. Safe to repeat."""
+        """Answer new calls with UNAVAILABLE and RetryInfo; those that run go on. Safe to repeat."""
         self._draining = True
         self._health.enter_graceful_shutdown()
 
     def stop(self, grace: float) -> None:
-        """Drain, give the calls that run ``grace`` seconds, and return when all have ended. Safe to repeat."""
+        """Drain, give running calls ``grace`` seconds, return when all have ended. Safe to repeat."""
         self.drain()
         self._grpc.stop(grace).wait()
         self._pool.shutdown()
@@ -134,7 +134,7 @@ class Server:
         events.RECEIVER_STOPPED(endpoint=self._settings.endpoint)
 
     def _export(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
-        """Answer one call. Never raises: grpcio would print the exception and answer UNKNOWN, which senders drop."""
+        """Answer one call. Never raises: grpcio would print the exception and answer UNKNOWN."""
         try:
             answer = self._answer(messages, context)
         except Exception as error:  # noqa: BLE001  # whatever it is, the sender must hear that it can try again
@@ -176,8 +176,8 @@ class Server:
                 body = next(messages, None)
                 one = body is not None and next(messages, None) is None
             except grpc.RpcError:
-                # Cancelled: by the watchdog, by the sender, or by gRPC because the message is too large, to which
-                # gRPC itself has answered RESOURCE_EXHAUSTED. Nobody hears this answer; it is counted.
+                # Cancelled: by the watchdog, by the sender, or by gRPC because the message is too large, to
+                # which gRPC itself has answered RESOURCE_EXHAUSTED. Nobody hears this answer; it is counted.
                 return answers.RECEIVE_TIMEOUT if watch.expired else answers.ABORTED
         return body if body is not None and one else answers.NOT_ONE_MESSAGE
 
@@ -213,15 +213,13 @@ def _count(reading: Reading) -> None:
 
 
 def _channel_arguments(settings: ServerSettings) -> list[tuple[str, int]]:
-    """gRPC's own limits: https://grpc.github.io/grpc/core/group__grpc__arg__keys.html."""
+    """Limits that gRPC itself keeps: https://grpc.github.io/grpc/core/group__grpc__arg__keys.html."""
     return [
         ("grpc.so_reuseport", 0),  # or a second process would silently share the port
         ("grpc.max_receive_message_length", settings.max_request_size),  # it holds after decompression
         ("grpc.max_metadata_size", 16 * 1024),
-        (
-            "grpc.max_connection_age_ms",
-            round(settings.max_connection_age * _SECONDS),
-        ),  # gRPC adds 10 % of jitter
+        # gRPC adds 10 % of jitter to the age.
+        ("grpc.max_connection_age_ms", round(settings.max_connection_age * _SECONDS)),
         ("grpc.max_connection_age_grace_ms", round(settings.max_connection_age_grace * _SECONDS)),
         ("grpc.keepalive_time_ms", 60 * _SECONDS),  # a dead peer must not hold its connection
         ("grpc.keepalive_timeout_ms", 20 * _SECONDS),

@@ -44,11 +44,12 @@ class Watchdog:
         with self._changed:
             self._stopped = True
             self._changed.notify()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     @contextmanager
     def watch(self, cancel: Callable[[], object]) -> Iterator[Watch]:
-        """Call ``cancel``, which must not raise or block, in the watchdog's thread if the block takes too long."""
+        """Call ``cancel`` in the watchdog's thread if the block takes too long. It must not raise or wait."""
         watch = Watch(monotonic() + self._timeout, cancel)
         with self._changed:
             self._watches[id(watch)] = watch

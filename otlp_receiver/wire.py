@@ -1,19 +1,20 @@
 """The bytes of a request: its frames, and which of them can hold a watched process, without decoding any.
 
-A request is fields of protobuf, the frames (``ResourceMetrics``) are those with number 1. :func:`find_frames` walks
-the top level and gives the bounds of the frames; it takes exactly what upb takes (a test holds the two together),
-because a request that upb would refuse is one whose sender must be told. It counts as it goes: 64 MiB of empty frames
-gzip to 65 kB, so nothing may be allocated for each frame before their number is known to be bounded.
+A request is fields of protobuf, the frames (``ResourceMetrics``) are those with number 1.
+:func:`find_frames` walks the top level and gives the bounds of the frames; it takes exactly what upb takes
+(a test holds the two together), because a request that upb would refuse is one whose sender must be told.
+It counts as it goes: 64 MiB of empty frames gzip to 65 kB, so nothing may be allocated for each frame
+before their number is known to be bounded.
 
-:func:`find_hits` looks for watched values, never for keys in front of them: the Go collector writes a ``KeyValue``
-value first, other encoders key first, and the scan must not care. A value is a text in an ``AnyValue``, so it is
-found as ``0a <length> <text>``. What is found is only a candidate; decoding decides.
+:func:`find_hits` looks for watched values, never for keys in front of them: the Go collector writes a
+``KeyValue`` value first, other encoders key first, and the scan must not care. A value is a text in an
+``AnyValue``, so it is found as ``0a <length> <text>``. What is found is only a candidate; decoding decides.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, cast
 
 from telemetry import events
 
@@ -29,11 +30,12 @@ class _Scan(Protocol):
 
 def _choose_scan() -> _Scan:
     try:
-        import stringzilla  # noqa: PLC0415  # it may be absent: there is no wheel for every platform
+        # There is no wheel for every platform.
+        from stringzilla import find  # type: ignore[import-not-found]  # noqa: PLC0415
     except ImportError:
         events.RECEIVER_SLOW_SCAN()
         return bytes.find
-    return stringzilla.find
+    return cast("_Scan", find)
 
 
 scan: Final = _choose_scan()
@@ -44,6 +46,7 @@ _GROUP_START: Final = 3
 _GROUP_END: Final = 4
 _FIXED_BYTES: Final = {1: 8, 5: 4}
 _FRAME_TAG: Final = 1 << 3 | _LENGTH_DELIMITED
+_CONTINUED: Final = 0x80  # a byte of a varint that is not its last
 _MAX_TAG_BYTES: Final = 5
 _MAX_VARINT_BYTES: Final = 10
 _MAX_TAG: Final = 2**32 - 1
@@ -51,7 +54,7 @@ _MAX_LENGTH: Final = 2**31 - 1
 _MAX_DEPTH: Final = 100
 
 
-class UnreadableRequest(Exception):
+class UnreadableRequest(Exception):  # noqa: N818  # says what is so
     """A request of which nothing can be taken."""
 
 
@@ -64,14 +67,14 @@ class TooManyResources(UnreadableRequest):
 
 
 class Frames(NamedTuple):
-    """Where the frames of a request lie: frame ``i`` is ``body[starts[i]:ends[i]]``. Ascending, without overlap."""
+    """Where the frames of a request lie: frame ``i`` is ``body[starts[i]:ends[i]]``. Ascending, disjoint."""
 
     starts: Sequence[int]
     ends: Sequence[int]
 
 
 def find_frames(body: bytes, limit: int) -> Frames:
-    """The frames of a request. Raises :class:`MalformedRequest`, and :class:`TooManyResources` beyond ``limit``."""
+    """The frames. Raises :class:`MalformedRequest`; beyond ``limit`` :class:`TooManyResources`."""
     starts: list[int] = []
     ends: list[int] = []
     position = 0
@@ -80,13 +83,13 @@ def find_frames(body: bytes, limit: int) -> Frames:
         while position < size:
             # The usual frame, spelled out: a tag of one byte, a length of one or two.
             length = body[position + 1]
-            second = body[position + 2] if length >= 0x80 else 0
-            if body[position] == _FRAME_TAG and second < 0x80:
-                if length < 0x80:
+            second = body[position + 2] if length >= _CONTINUED else 0
+            if body[position] == _FRAME_TAG and second < _CONTINUED:
+                if length < _CONTINUED:
                     start = position + 2
                 else:
                     start = position + 3
-                    length += (second << 7) - 0x80
+                    length += (second << 7) - _CONTINUED
                 position = start + length
             else:
                 tag, start = _read_varint(body, position, _MAX_TAG_BYTES, _MAX_TAG)
@@ -106,12 +109,12 @@ def find_frames(body: bytes, limit: int) -> Frames:
 
 
 def _read_varint(body: bytes, position: int, max_bytes: int, maximum: int) -> tuple[int, int]:
-    """A varint and where it ends. Raises :class:`MalformedRequest`, and ``IndexError`` at the end of the bytes."""
+    """A varint and where it ends. Raises :class:`MalformedRequest`; ``IndexError`` at the end of bytes."""
     value = 0
     for index in range(max_bytes):
         byte = body[position + index]
         value |= (byte & 0x7F) << 7 * index
-        if byte < 0x80:
+        if byte < _CONTINUED:
             if value > maximum:
                 break
             return value, position + index + 1
@@ -142,16 +145,16 @@ def _skip(body: bytes, position: int, tag: int, depth: int) -> int:
 
 
 def find_hits(body: bytes, frames: Frames, needles: Sequence[bytes]) -> list[int]:
-    """The indices of the frames that hold any of the needles, ascending. A needle across two frames counts for the first."""
+    """Indices of the frames that hold any of the needles, ascending."""
     hits: set[int] = set()
     starts, ends = frames
     for needle in needles:
         position = scan(body, needle)
         while position >= 0:
             index = bisect_right(starts, position) - 1
-            if index >= 0 and position < ends[index]:
+            if index >= 0 and position + len(needle) <= ends[index]:
                 hits.add(index)
-                # one hit in a frame is enough
+                # One hit in a frame is enough; whoever repeats a needle gains nothing.
                 position = scan(body, needle, ends[index])
             else:
                 position = scan(body, needle, position + 1)

@@ -82,7 +82,9 @@ class Node:
             if any(point.value and invalid_reason(point) is None for point in sample.points):
                 shell_id = self._identify(sample, record.init_start_ns)
                 shell = self._find(shell_id)
-                if shell is None or not shell.known:
+                # A candidate too: a deadline may end it before the record is fed. What becomes of an open
+                # session by then is among the rows that were not taken yet.
+                if shell is None or shell.state is not State.OPEN:
                     yield shell_id
 
     def due_ns(self) -> int | None:

@@ -1,4 +1,4 @@
-"""A world for the detector: nodes that are scraped, and a store that remembers, all in one thread and without a clock."""
+"""A world for the detector: scraped nodes and a store that remembers, in one thread, without a clock."""
 
 from __future__ import annotations
 

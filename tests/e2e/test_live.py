@@ -1,0 +1,140 @@
+"""From a real collector through the service to a real HEC server."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detector.identity import event_id, session_id
+from detector.types import Kind, NodeId, ShellId
+from tests.e2e.conftest import WAYS, World
+
+pytestmark = [pytest.mark.peers, pytest.mark.timeout(400)]
+
+STORE = "otel-shell-detector"
+COMMAND_LINES = {
+    "bash": "bash -c read answer; exit 0",
+    "sh": "sh -c read answer; exit 0",
+    "not utf-8": "bash -c read answer; exit 0 \\xff",
+}
+"""By shell; the third as the collector's bytes are written where they are not UTF-8."""
+
+
+def started_at(pid: int) -> float:
+    """Seconds since the epoch, from the kernel."""
+    ticks = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19])
+    boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return boot + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def expected(world: World, shell: str, way: str, arrived: dict[str, Any]) -> dict[str, Any]:
+    """The whole envelope: what is known beforehand, and of what is measured what was found plausible."""
+    pid = world.shells[shell].pid
+    event = arrived["event"]
+    letter = event["host.name"][-1]
+    name = "bash" if shell == "not utf-8" else shell
+    command_line = COMMAND_LINES.get(shell, f"tcsh -f {world.folder}/shell.tcsh")
+    start = event["process.start_time"]
+    assert start == pytest.approx(started_at(pid), abs=2)
+    identity = ShellId(
+        NodeId("e2e", f"node-{letter}"), f"worker-{letter}", pid, round(start * 1000) * 1_000_000, name
+    )
+    first, last = event["first_seen"], event["last_seen"]
+    assert start - 2 <= first <= last < event["window_end"]
+    assert event["window_start"] % 10 == 0
+    assert event["window_start"] <= first
+    assert 0 < event["process.memory.utilization"] < 10
+    measured = {"process.memory.utilization", "window_start", "first_seen", "last_seen", "process.start_time"}
+    if "process.cpu.utilization" in event:  # not on the first scrape of a process
+        measured |= {"process.cpu.utilization", "process.cpu.utilization.total"}
+        assert 0 <= event["process.cpu.utilization"] <= event["process.cpu.utilization.total"] <= 2
+    message = f"Kubernetes shell running on worker node on host worker-{letter}"
+    search = "Threat - OTel Shell Detector - Kubernetes Shell Running on Worker Node - Rule"
+    return {
+        "time": pytest.approx(first, abs=1e-6),
+        "host": f"worker-{letter}",
+        "source": way,
+        "sourcetype": "otel:shell:risk",
+        "index": "risk",
+        "event": {field: event[field] for field in measured}
+        | {
+            "event_id": event_id(STORE, identity, 0, Kind.OPENED, 0),
+            "session_id": session_id(STORE, identity, 0),
+            "kind": "opened",
+            "risk_object": f"worker-{letter}",
+            "risk_object_type": "system",
+            "risk_score": 25,
+            "risk_message": message,
+            "search_name": search,
+            "annotations.mitre_attack": ["T1204"],
+            "impact": 50,
+            "confidence": 50,
+            "host.name": f"worker-{letter}",
+            "k8s.cluster.name": "e2e",
+            "k8s.node.name": f"node-{letter}",
+            "process.pid": pid,
+            "process.parent_pid": os.getpid(),
+            "process.executable.name": name,
+            "process.executable.path": str(Path(f"/proc/{pid}/exe").readlink()),
+            "process.owner": pwd.getpwuid(os.getuid()).pw_name,
+            "windows": 1,
+            "window_end": event["window_start"] + 10,
+            "orig_time": first,
+            "incarnation": 0,
+            "resumed": False,
+            "ordinal": 0,
+            "partial": False,
+            "process.command_line.length": len(command_line.encode()),
+            "process.command_line.truncated": False,
+            "process.command_line": command_line,
+        },
+    }
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("shell", ["bash", "sh", "tcsh", "not utf-8"])
+def test_every_shell_arrives_whole(world: World, way: str, shell: str) -> None:
+    found = [
+        each
+        for each in world.services[way].envelopes()
+        if each["event"]["process.pid"] == world.shells[shell].pid and each["event"]["kind"] == "opened"
+    ]
+    nodes = ["node-a", "node-b"] if way == "merged" else ["node-a"]
+    assert sorted(each["event"]["k8s.node.name"] for each in found) == nodes
+    for each in found:
+        assert each == expected(world, shell, way, each)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_nothing_closes_that_lives_and_nothing_is_told_twice(world: World, way: str) -> None:
+    service = world.services[way]
+    assert service.opened(world.brief)
+    ids = [each["event"]["event_id"] for each in service.envelopes()]
+    assert len(ids) == len(set(ids))
+    sessions = [each["session_id"] for each in service.events("opened")]
+    assert len(sessions) == len(set(sessions))
+    assert not any(each["resumed"] for each in service.events("opened"))
+    closed = {each["process.pid"] for each in service.events("closed")}
+    assert not closed & set(world.pids())
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_delay_is_measured(world: World, way: str, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [
+        line
+        for line in world.services[way].metrics().splitlines()
+        if line.startswith(
+            ("otel_shell_detector_detector_event_delay", "otel_shell_detector_exporter_send_seconds")
+        )
+        and "created" not in line
+    ]
+    with capsys.disabled():
+        sys.stdout.write("\n  ".join([f"\n{way}", *lines, ""]))
+    counts = [float(line.split()[-1]) for line in lines if "event_delay_seconds_count" in line]
+    assert counts == [len(world.services[way].events("opened"))]

@@ -1,0 +1,72 @@
+"""A reused pid, in a pid namespace of its own, and the end of the service by SIGTERM."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.processes import ROOT, Service, Splunk, Started, peer, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = [
+    pytest.mark.peers,
+    pytest.mark.timeout(150),
+    pytest.mark.skipif(sys.platform != "linux" or os.getuid() != 0, reason="a pid namespace needs root"),
+]
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[Started]:
+    processes = Started(tmp_path)
+    yield processes
+    processes.end()
+
+
+def test_a_reused_pid_is_another_shell_and_sigterm_delivers_open_windows(started: Started) -> None:
+    service = Service(started, "reused", Splunk(started, ack=False))
+    environment = dict(os.environ)
+    environment |= {"OTLP_ENDPOINT": f"127.0.0.1:{service.port}", "OUTPUT": str(started.folder / "agent.pb")}
+    environment["HEALTH_ENDPOINT"] = "127.0.0.1:0"
+    namespace = started.start(
+        "namespace",
+        [
+            *("unshare", "--pid", "--fork", "--mount-proc", "--kill-child"),
+            *(sys.executable, ROOT / "tests/e2e/in_namespace.py"),
+            *(peer("collector-agent"), "--config", ROOT / "peers/collector-agent/example.yaml"),
+        ],
+        environment,
+    )
+    assert namespace.stdin is not None
+    until("the first shell is told", lambda: service.opened(20_000), 60)
+    namespace.stdin.write(b"next\n")
+    namespace.stdin.flush()
+    until("the second closes the first", lambda: bool(service.events("closed")), 60)
+
+    first, second = service.events("opened")
+    (closed,) = service.events("closed")
+    assert [each["process.pid"] for each in (first, second)] == [20_000, 20_000]
+    assert second["process.start_time"] - first["process.start_time"] > 2
+    assert closed["close_reason"] == "pid_reused"
+    assert closed["session_id"] == first["session_id"] != second["session_id"]
+
+    # A third one, which the service is told of but has not told: its window is open when SIGTERM comes.
+    namespace.stdin.write(b"next\n")
+    namespace.stdin.flush()
+    name = "otel_shell_detector_receiver_samples_total "
+    before = _value(service.metrics(), name)
+    until("the third is sampled", lambda: _value(service.metrics(), name) > before + 3, 30)
+    assert len(service.events("opened")) == 2
+    assert service.terminate() == 0
+    until("the third is told", lambda: len(service.events("opened")) == 3, 5)
+    assert '"event": "service.stopped"' in service.log()
+    assert "delivery.undelivered_at_stop" not in service.log()
+
+
+def _value(metrics: str, name: str) -> float:
+    return next(float(line[len(name) :]) for line in metrics.splitlines() if line.startswith(name))

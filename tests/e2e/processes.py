@@ -138,8 +138,9 @@ def _envelopes(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 }
 
 
-def _value(any_value: dict[str, Any]) -> Any:
-    (kind, value), *_ = any_value.items() or [("", None)]
+def _value(any_value: Any) -> Any:
+    found: tuple[str, Any] = next(iter(any_value.items()), ("", None))
+    kind, value = found
     if kind == "kvlistValue":
         return {each["key"]: _value(each["value"]) for each in value["values"]}
     if kind == "arrayValue":

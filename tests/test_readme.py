@@ -1,0 +1,52 @@
+"""What README.md says is so."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [
+    line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_exists(command: str) -> None:
+    words = command.split()
+    if words[0] == "make":
+        done = subprocess.run(["make", "-n", words[1]], cwd=ROOT, capture_output=True, check=False)
+    else:
+        arguments = [*words[1:], *(["--help"] if words[1] == "serve" else [])]
+        done = subprocess.run(
+            [sys.executable, "-m", "otel_shell_detector", *arguments], capture_output=True, check=False
+        )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_collector_configuration_is_that_of_docs() -> None:
+    assert f"```yaml\n{(ROOT / 'docs' / 'collector.yaml').read_text(encoding='utf-8')}```" in README
+
+
+@pytest.mark.peers
+def test_a_real_collector_takes_the_configuration(tmp_path: Path) -> None:
+    built = subprocess.run(
+        [ROOT / "peers" / "build", "--path", "collector-agent"], capture_output=True, text=True, check=False
+    )
+    if built.returncode and os.environ.get("CI") != "true":
+        pytest.skip("collector-agent is not built")
+    environment = os.environ | {
+        "HOST_ROOT": "/",
+        "K8S_NODE_NAME": "node",
+        "K8S_CLUSTER_NAME": "cluster",
+        "OTEL_SHELL_DETECTOR": "127.0.0.1:4317",
+        "QUEUE_DIRECTORY": str(tmp_path),
+    }
+    command = [built.stdout.strip(), "validate", "--config", ROOT / "docs" / "collector.yaml"]
+    assert subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 0

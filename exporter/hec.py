@@ -75,7 +75,7 @@ class HecSink:
             return replace(trouble, outcomes=done)
         chosen = self._acks.overdue(lane) or ()
         if not chosen and not self._acks.full(lane):
-            in_flight = self._acks.in_flight(lane)
+            in_flight = self._acks.in_flight(lane) | {outcome.sequence for outcome in done}
             chosen = self._fitting([queued for queued in batch if queued.sequence not in in_flight])
         if not chosen:
             return Delivery(done, after_s=self._settings.ack_poll_s)

@@ -1,0 +1,84 @@
+"""What stands around a sink in these tests: an outbox in a list, a clock that is told the time, events."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+
+from detector.events import Event, Lane, Outcome, Queued, Settlement
+from exporter.delivery import Deliverer
+from exporter.lanes import PaceSettings
+from exporter.sink import Sink
+
+
+class Clock:
+    """Seconds, as the test says. Starts late, so that a time that was meant to be absolute shows."""
+
+    def __init__(self) -> None:
+        self.now = 5_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def event(number: int, lane: Lane = Lane.RISK, padding: int = 0) -> Event:
+    """An envelope as the encoder makes it, as far as a sink can tell."""
+    body = {
+        "time": number,
+        "index": lane.value,
+        "event": {"event_id": f"{lane}-{number}", "padding": "x" * padding},
+    }
+    return Event(lane, f"{lane}-{number}", json.dumps(body).encode())
+
+
+def queue(count: int, lane: Lane = Lane.RISK, padding: int = 0) -> list[Queued]:
+    """The first events of a lane."""
+    return [Queued(number, event(number, lane, padding)) for number in range(count)]
+
+
+class Outbox:
+    """Keeps what was settled, and insists that nothing is settled twice."""
+
+    def __init__(self, *events: Event) -> None:
+        self.waiting = [Queued(sequence, event) for sequence, event in enumerate(events)]
+        self.done: list[str] = []
+        self.dead: list[tuple[str, str]] = []
+
+    def take(self, lane: Lane, limit: int) -> Sequence[Queued]:
+        return [queued for queued in self.waiting if queued.event.lane is lane][:limit]
+
+    def settle(self, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            [queued] = [queued for queued in self.waiting if queued.sequence == outcome.sequence]
+            self.waiting.remove(queued)
+            if outcome.settlement is Settlement.DONE:
+                self.done.append(queued.event.event_id)
+            else:
+                self.dead.append((queued.event.event_id, outcome.reason))
+
+    def backlog(self) -> Mapping[Lane, int]:
+        return {lane: len(self.take(lane, len(self.waiting))) for lane in Lane}
+
+    def deliverer(
+        self,
+        sink: Sink,
+        clock: Clock,
+        pace: PaceSettings | None = None,
+        jitter: Callable[[], float] = lambda: 1.0,
+    ) -> Deliverer:
+        return Deliverer(
+            sink,
+            take=self.take,
+            settle=self.settle,
+            backlog=self.backlog,
+            clock=clock,
+            random=jitter,
+            pace=pace,
+        )
+
+
+def run(deliverer: Deliverer, clock: Clock, until: Callable[[], bool], turns: int = 400) -> None:
+    """Turn until the condition holds, letting the clock jump over every wait."""
+    for _ in range(turns):
+        if until():
+            return
+        clock.now += deliverer.turn(clock.now)
+    assert until(), f"not reached in {turns} turns"

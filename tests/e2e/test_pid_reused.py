@@ -28,8 +28,9 @@ def started(tmp_path: Path) -> Iterator[Started]:
     processes.end()
 
 
-def test_a_reused_pid_is_another_shell_and_sigterm_delivers_open_windows(started: Started) -> None:
-    service = Service(started, "reused", Splunk(started, ack=False))
+@pytest.mark.parametrize("ack", [False, True], ids=["without ack", "with ack"])
+def test_a_reused_pid_is_another_shell_and_sigterm_delivers_open_windows(started: Started, ack: bool) -> None:
+    service = Service(started, "reused", Splunk(started, ack=ack))
     environment = dict(os.environ)
     environment |= {"OTLP_ENDPOINT": f"127.0.0.1:{service.port}", "OUTPUT": str(started.folder / "agent.pb")}
     environment["HEALTH_ENDPOINT"] = "127.0.0.1:0"
@@ -64,6 +65,8 @@ def test_a_reused_pid_is_another_shell_and_sigterm_delivers_open_windows(started
     assert len(service.events("opened")) == 2
     assert service.terminate() == 0
     until("the third is told", lambda: len(service.events("opened")) == 3, 5)
+    ids = [each["event"]["event_id"] for each in service.envelopes()]
+    assert len(ids) == len(set(ids)) == 4
     assert '"event": "service.stopped"' in service.log()
     assert "delivery.undelivered_at_stop" not in service.log()
 

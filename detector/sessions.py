@@ -15,7 +15,8 @@ and opens a window of its own.
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
 
 from detector import evidence
 from detector.points import means
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from detector.rules import Rules
     from detector.types import ShellId
     from detector.windows import Window
+
+
+_MAX_SPENT: Final = 8
 
 
 class State(enum.Enum):
@@ -45,6 +49,7 @@ class Shell:
 
     __slots__ = (
         "_bits",
+        "_lowest",
         "_newest",
         "_spent",
         "early_bin",
@@ -78,13 +83,15 @@ class Shell:
         self.since_notified: Tally | None = None
         self._newest: int | None = None
         self._bits = 0
-        self._spent: tuple[int, int] | None = None
+        self._lowest = 0
+        self._spent: tuple[tuple[int, int], ...] = ()
+        """Intervals of bins that were told in memories before this one."""
 
     def is_told(self, number: int, rules: Rules) -> bool:
         """Whether that bin was counted: in this incarnation or before it, or before the clock went back."""
         if self.floor_ns and number <= self.floor_ns // rules.window_ns:
             return True
-        if self._spent and self._spent[0] <= number <= self._spent[1]:
+        if any(low <= number <= high for low, high in self._spent):
             return True
         return (
             self._newest is not None
@@ -111,36 +118,53 @@ class Shell:
         self.since_notified.add(window_means, window.first, window.last)
 
     def _remember(self, number: int, rules: Rules) -> None:
-        if self._newest is None or number > self._newest:
-            ahead = number - self._newest if self._newest is not None else 0
-            kept = self._bits << ahead if ahead <= rules.horizon_bins else 0
+        if self._newest is None:
+            self._newest = self._lowest = number
+            self._bits = 1
+        elif number > self._newest:
+            ahead = number - self._newest
+            if ahead > rules.horizon_bins:
+                self._forget_but_for_bounds()
+                self._lowest = number
             self._newest = number
-            self._bits = (kept | 1) & ((2 << rules.horizon_bins) - 1)
-        elif self._newest - number <= rules.horizon_bins:
-            self._bits |= 1 << (self._newest - number)
+            self._bits = (self._bits << ahead | 1) & ((2 << rules.horizon_bins) - 1)
+        else:
+            self._lowest = min(self._lowest, number)
+            # Beyond the mask there is no need to remember it: such a bin is refused for its age.
+            self._bits |= (1 << (self._newest - number)) & ((2 << rules.horizon_bins) - 1)
+
+    def _forget_but_for_bounds(self) -> None:
+        """Begin a memory anew; all bins between the bounds of the old one stay told, so none counts twice."""
+        if self._newest is not None and self._bits:
+            self._spent = _joined(((self._lowest, self._newest), *self._spent))
+        self._bits = 0
 
     def restart_at(self, number: int, rules: Rules) -> None:
-        """Start the memory anew at a bin: the node's clock went back behind the horizon.
-
-        The bins between the session's first and its newest are told and stay so, or the way up again would
-        count them twice.
-        """
-        if self._newest is not None and self.total.windows:
-            first = self.total.first_ns // rules.window_ns
-            low, high = self._spent or (first, self._newest)
-            self._spent = (min(low, first), max(high, self._newest))
+        """Start the memory anew at a bin: the node's clock went back behind the horizon."""
         start_ns = number * rules.window_ns
-        self._newest = number
-        self._bits = 0
+        self._forget_but_for_bounds()
+        self._newest = self._lowest = number
         self.sign_ns = start_ns
         self.notified_end_ns = min(self.notified_end_ns, start_ns + rules.window_ns)
         self.total.rewind()
 
     def last_told_ns(self, rules: Rules) -> int:
         """The event time up to which the next incarnation must not count anything."""
-        return max(self.total.last_ns, (self._spent[1] + 1) * rules.window_ns - 1 if self._spent else 0)
+        ends_ns = ((high + 1) * rules.window_ns - 1 for _, high in self._spent)
+        return max((self.total.last_ns, *ends_ns))
 
     def went_back(self, newest_of_node: int, rules: Rules) -> bool:
         """Whether the node's newest recent bin lies more than the horizon before what was seen here."""
         newest = max(self._newest or 0, self.sign_ns // rules.window_ns)
         return newest_of_node < newest - rules.horizon_bins
+
+
+def _joined(intervals: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+    """The same bins in a bounded number of intervals: of too many the two nearest become one."""
+    ordered = sorted(intervals)
+    while len(ordered) > _MAX_SPENT:
+        gaps = [later[0] - earlier[1] for earlier, later in pairwise(ordered)]
+        at = gaps.index(min(gaps))
+        low, high = ordered[at][0], max(ordered[at][1], ordered[at + 1][1])
+        ordered[at : at + 2] = [(low, high)]
+    return tuple(ordered)

@@ -149,19 +149,20 @@ class Core:
             except StoreError as error:
                 answer.set_exception(error)
 
-        if not self.is_alive():
-            # The thread has ended and will not touch the store again: what is left of delivery does it
-            # itself.
-            run()
-            return answer.result()
         self._queue.put(_Call(run))
         deadline = time.monotonic() + CALL_TIMEOUT_S
         while True:
             try:
                 return answer.result(IDLE_TURN_S)
             except FutureTimeoutError as error:
-                if time.monotonic() > deadline or self.failed is not None:
+                if answer.done():
+                    continue
+                if self.failed is not None or time.monotonic() > deadline:
                     raise CoreStoppedError("the core did not answer") from error
+                if not self.is_alive():
+                    # The thread has ended, with this call still queued, and will not touch the store again:
+                    # what is left of delivery does it itself.
+                    run()
 
     # --- the thread
 

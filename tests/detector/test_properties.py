@@ -111,7 +111,7 @@ def test_any_order_repetition_and_batching_within_the_lateness_gives_identical_e
         (piece.at + data.draw(delays), piece)
         for piece in (data.draw(st.lists(st.sampled_from(pieces), max_size=10)) if pieces else [])
     ]
-    # Probes are not delayed: when a shell is found gone is a question of time, and time is what is varied here.
+    # Probes are not delayed: when a shell is found gone is a question of time, which is varied here.
     undisturbed = [(piece.at, piece) for piece in probes(pieces)]
     assert of_nodes(play([*disordered, *repeated, *undisturbed])) == of_nodes(reference)
 

@@ -1,0 +1,46 @@
+"""What a session costs in memory, beside its own text."""
+
+from __future__ import annotations
+
+import tracemalloc
+from dataclasses import replace
+
+from detector.detector import Detector
+from detector.rules import Rules
+from detector.types import NANOSECONDS, Arrival, Record
+from tests.detector.world import HOST, NODE, cpu, memory, ns, sample
+
+SESSIONS = 1_000
+SCRAPES = 25
+
+
+def test_an_open_session_takes_a_bounded_amount_of_memory() -> None:
+    """Busy shells, told for 40 windows each; the texts are shared here, as they are not counted."""
+    rules = Rules(renotify_ns=60 * NANOSECONDS)
+    texts = sample(0)
+    tracemalloc.start()
+    detector = Detector(rules)
+    before = tracemalloc.get_traced_memory()[0]
+    for scrape in range(SCRAPES):
+        at = 5.0 + 10 * scrape
+        samples = tuple(
+            replace(
+                texts,
+                host=HOST,
+                pid=10_000 + number,
+                start_ns=ns(-number),
+                time_ns=ns(at),
+                points=(*cpu(at, 0.1 + number / 1e5, 0.01 * (scrape + 1)), *memory(at, 0.01 + number / 1e6)),
+            )
+            for number in range(SESSIONS)
+        )
+        detector.feed(Arrival(Record(NODE, samples, (ns(at),)), round(at * NANOSECONDS), ns(at)))
+        detector.take_step()
+        del samples
+    detector.advance(round((5 + 10 * SCRAPES + 20) * NANOSECONDS))
+    detector.take_step()
+    per_session = (tracemalloc.get_traced_memory()[0] - before) / SESSIONS
+    tracemalloc.stop()
+    assert detector.open_sessions() == SESSIONS
+    print(f"\n{per_session:.0f} bytes for each open session")  # noqa: T201  the measured figure
+    assert per_session <= 1600

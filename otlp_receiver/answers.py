@@ -59,12 +59,14 @@ IN_FLIGHT: Final = Answer(
     grpc.StatusCode.UNAVAILABLE, "in_flight", "too much is in flight; try again", retry=True
 )
 STOPPING: Final = Answer(grpc.StatusCode.UNAVAILABLE, "stopping", "shutting down; try again", retry=True)
-ABORTED: Final = Answer(grpc.StatusCode.CANCELLED, "aborted", "the message did not come whole")
 RECEIVE_TIMEOUT: Final = Answer(
     grpc.StatusCode.CANCELLED, "receive_timeout", "the message did not come whole in time"
 )
-NOT_ONE_MESSAGE: Final = Answer(
-    grpc.StatusCode.INVALID_ARGUMENT, "not_one_message", "want exactly one message in the call"
+NO_MESSAGE: Final = Answer(
+    grpc.StatusCode.INVALID_ARGUMENT, "no_message", "want exactly one message in the call"
+)
+TWO_MESSAGES: Final = Answer(
+    grpc.StatusCode.INVALID_ARGUMENT, "two_messages", "want exactly one message in the call"
 )
 MALFORMED: Final = Answer(
     grpc.StatusCode.INVALID_ARGUMENT, "malformed", "the request is no ExportMetricsServiceRequest"
@@ -76,6 +78,9 @@ NOT_ACCEPTED: Final = Answer(
     grpc.StatusCode.UNAVAILABLE, "not_accepted", "could not be stored in time; try again", retry=True
 )
 FAILED: Final = Answer(grpc.StatusCode.UNAVAILABLE, "failed", "internal error; try again", retry=True)
+
+LOGGED: Final = (TWO_MESSAGES, MALFORMED, TOO_MANY_RESOURCES)
+"""What someone should look into: data is lost that a sender means to be right."""
 
 _REJECTED_TEXTS: Final = {
     Reject.UNDECODABLE: "a ResourceMetrics that may be of a watched process is undecodable (counts as one)",

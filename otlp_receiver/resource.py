@@ -28,7 +28,7 @@ TEXT_LIMIT: Final = 4096
 """Characters of a text attribute that are kept: PATH_MAX, so that no real path is cut."""
 
 
-def attributes_of(resource: Any) -> dict[bytes, Any]:  # noqa: ANN401  # a class made at run time
+def attributes_of(resource: Any) -> dict[bytes, Any]:  # noqa: ANN401  # its class is made at run time
     """The attributes of a ``Resource``: of equal keys the last in wire order wins."""
     return {attribute.key: attribute.value for attribute in resource.attributes}
 
@@ -52,7 +52,7 @@ def text_of(raw: bytes) -> tuple[str, bool]:
 
 
 def bounded_text(attributes: Mapping[bytes, Any], key: bytes, replaced: set[str]) -> str:
-    """The text of an attribute, cut to :data:`TEXT_LIMIT`. Adds its key to ``replaced`` if it is not UTF-8."""
+    """The text of an attribute, cut to :data:`TEXT_LIMIT`. Its key joins ``replaced`` if it is not UTF-8."""
     text, repaired = text_of(string_of(attributes.get(key)))
     if repaired:
         replaced.add(key.decode())

@@ -111,8 +111,12 @@ class Server:
             else:
                 self.port = self._grpc.add_secure_port(endpoint, _credentials(self._settings.tls))
         except RuntimeError:
+            tls = self._settings.tls
+            wanted = (
+                f", and a certificate and key that fit in {tls.cert_file} and {tls.key_file}" if tls else ""
+            )
             raise CannotListen(
-                f"{endpoint}: cannot be bound: want a free host:port of this machine"
+                f"{endpoint}: cannot be bound: want a free host:port of this machine{wanted}"
             ) from None
         self._watchdog.start()
         self._grpc.start()
@@ -143,7 +147,7 @@ class Server:
         metrics.RECEIVER_REQUESTS.labels(answer.code.name).inc()
         if answer.reason:
             metrics.RECEIVER_REFUSED.labels(answer.reason).inc()
-            if answer.code is grpc.StatusCode.INVALID_ARGUMENT or answer is answers.TOO_MANY_RESOURCES:
+            if answer in answers.LOGGED:
                 events.RECEIVER_REQUEST_REFUSED(reason=answer.reason, peer=context.peer())
         context.set_code(answer.code)
         context.set_details(answer.text)
@@ -171,15 +175,20 @@ class Server:
 
     def _receive(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes | Answer:
         """The one message of a call, or the answer to a call that is not one message."""
+        one = two = None
         with self._watchdog.watch(context.cancel) as watch:
             try:
-                body = next(messages, None)
-                one = body is not None and next(messages, None) is None
+                one = next(messages, None)
+                two = None if one is None else next(messages, None)
             except grpc.RpcError:
-                # Cancelled: by the watchdog, by the sender, or by gRPC because the message is too large, to
-                # which gRPC itself has answered RESOURCE_EXHAUSTED. Nobody hears this answer; it is counted.
-                return answers.RECEIVE_TIMEOUT if watch.expired else answers.ABORTED
-        return body if body is not None and one else answers.NOT_ONE_MESSAGE
+                one = None
+        if watch.expired:
+            return answers.RECEIVE_TIMEOUT
+        if two is not None:
+            return answers.TWO_MESSAGES
+        # Without a message the call was cancelled: by its sender, or by gRPC, which has itself answered
+        # RESOURCE_EXHAUSTED to a message that is too large. Only a call that is alive hears our answer.
+        return one if one is not None else answers.NO_MESSAGE
 
     def _take(self, body: bytes) -> Answer:
         try:

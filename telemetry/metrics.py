@@ -90,9 +90,9 @@ RECEIVER_REFUSED: Final = _counter(
     "Export calls of which nothing was taken.",
     "reason",
     reason=(
-        "unauthenticated; in_flight: receiver.max_in_flight is reached; stopping; aborted: the message did not come"
-        " whole, too large or the sender gave up; receive_timeout; not_one_message; malformed; too_many_resources;"
-        " not_accepted: not stored in time; failed: a defect of this program"
+        "unauthenticated; in_flight: receiver.max_in_flight is reached; stopping; receive_timeout;"
+        " no_message: larger than receiver.max_request_size, or given up by the sender; two_messages; malformed;"
+        " too_many_resources; not_accepted: not stored in time; failed: a defect of this program"
     ),
 )
 RECEIVER_REQUEST_SECONDS: Final = _histogram(
@@ -117,7 +117,7 @@ RECEIVER_EMPTY_FRAMES: Final = _counter(
 RECEIVER_SAMPLES: Final = _counter("receiver_samples", "Samples of watched processes taken.")
 RECEIVER_REJECTED_POINTS: Final = _counter(
     "receiver_rejected_points",
-    "Data points in frames of watched processes that cannot be interpreted; told to the sender as partial success.",
+    "Data points in uninterpretable frames of watched processes; told to the sender as partial success.",
     "reason",
     reason="undecodable (each such frame counts as one point); no_pid; no_node",
 )

@@ -1,4 +1,4 @@
-"""Protobuf by hand: OTLP messages with any field order, which no encoder of a library would write."""
+"""Protobuf by hand: OTLP messages in any field order, as no encoder of a library would write them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import struct
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+
+Value = str | bytes | int
 
 T0 = 1_795_490_838_000_000_000
 """A time at which scrapes happen."""
@@ -61,17 +63,22 @@ def any_value(value: str | bytes | int) -> bytes:
     return text(value.encode() if isinstance(value, str) else value)
 
 
-def attributes(field: int, values: Iterable[tuple[str, str | bytes | int]]) -> bytes:
+def attributes(field: int, values: Iterable[tuple[str, Value]]) -> bytes:
     return b"".join(data(field, key_value(key, any_value(value))) for key, value in values)
 
 
 def point(
-    value: bytes = b"", *, time_ns: int = T0, start_ns: int = START, flags: int = 0, **states: str
+    value: bytes = b"",
+    *,
+    time_ns: int = T0,
+    start_ns: int = START,
+    flags: int = 0,
+    states: Mapping[str, str] | None = None,
 ) -> bytes:
-    """A ``NumberDataPoint``; ``value`` is its field 4 (double) or 6 (fixed64). ``cpu_mode`` means ``cpu.mode``."""
+    """A ``NumberDataPoint``; ``value`` is its field 4 (double) or 6 (fixed64), ``states`` its attributes."""
     return (
         (number(8, flags) if flags else b"")
-        + attributes(7, ((key.replace("_", "."), state) for key, state in states.items()))
+        + attributes(7, (states or {}).items())
         + value
         + fixed64(3, time_ns)
         + fixed64(2, start_ns)
@@ -90,7 +97,7 @@ def cpu(*values: tuple[str, float], time_ns: int = T0, start_ns: int = START) ->
     return gauge(
         "process.cpu.utilization",
         *(
-            point(double(4, value), time_ns=time_ns, start_ns=start_ns, state=state)
+            point(double(4, value), time_ns=time_ns, start_ns=start_ns, states={"state": state})
             for state, value in values
         ),
     )
@@ -100,26 +107,23 @@ def memory(value: float, *, time_ns: int = T0, start_ns: int = START) -> bytes:
     return gauge("process.memory.utilization", point(double(4, value), time_ns=time_ns, start_ns=start_ns))
 
 
-NODE = {"host.name": "worker-1.internal", "k8s.cluster.name": "prod", "k8s.node.name": "worker-1"}
+Attributes = dict[str, Value]
+NODE: Attributes = {"host.name": "worker-1.internal", "k8s.cluster.name": "prod", "k8s.node.name": "worker-1"}
 
 
-def process(
-    pid: int | str = 7, name: str | bytes = "bash", **more: str | bytes | int
-) -> dict[str, str | bytes | int]:
-    """Attributes of a process; ``command_line`` means ``process.command_line``."""
+def process(pid: int | str = 7, name: Value = "bash", **more: Value) -> Attributes:
+    """Attributes of a process; ``path`` means ``process.executable.path``, ``owner`` ``process.owner``."""
     return {
         "process.pid": pid,
         "process.executable.name": name,
-        **{f"process.{key}": value for key, value in more.items()},
+        **{f"process.{'executable.' * (key == 'path')}{key}": value for key, value in more.items()},
     }
 
 
-def frame(
-    resource: dict[str, str | bytes | int], *metrics: bytes, node: dict[str, str] | None = None
-) -> bytes:
-    """A ``ResourceMetrics`` as the Go collector writes it: scopes, then the resource, its node's names last."""
+def frame(resource: Attributes, *metrics: bytes, node: Attributes | None = None) -> bytes:
+    """A ``ResourceMetrics`` as the Go collector writes it: scopes, the resource, its node's names last."""
     metrics = metrics or (memory(1.0),)
-    named: dict[str, str | bytes | int] = {**resource, **(NODE if node is None else node)}
+    named: Attributes = {**resource, **(NODE if node is None else node)}
     scope = b"".join(data(2, metric) for metric in metrics)
     return data(2, scope) + data(1, attributes(1, named.items()))
 

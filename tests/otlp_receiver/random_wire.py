@@ -1,9 +1,9 @@
 """Random requests, as hostile as the wire allows.
 
-Every message writes its fields ascending, descending or in any order, repeats and splits what protobuf lets one
-repeat and split, and carries fields that nobody knows. Text quotes what a scan looks for: watched values, key
-fields, whole attributes, the ends of other frames. Tags and lengths are minimally encoded: that is the domain of the
-promise.
+Every message writes its fields ascending, descending or in any order, repeats and splits what protobuf lets
+one repeat and split, and carries fields that nobody knows. Text quotes what a scan looks for: watched values,
+key fields, whole attributes, the ends of other frames. Tags and lengths are minimally encoded: that is the
+domain of the promise.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from tests.otlp_receiver.encode import (
     double,
     fixed64,
     integer,
-    key_value,
     number,
     text,
     varint,
@@ -63,6 +62,7 @@ class RandomWire:
         # How much of what is unusual: none at all must be tried as well.
         self.oddity = self.random.choice([0.0, 0.02, 0.1, 0.3])
         self.frames: list[bytes] = []
+        self.nodes = [self.random.random() for _ in range(3)]
 
     def odd(self) -> bool:
         return self.random.random() < self.oddity
@@ -97,30 +97,22 @@ class RandomWire:
 
     def hostile(self) -> bytes:
         """Text that quotes what a scan may look for."""
-        pick = self.random.randrange(10)
-        if pick == 0:
-            return text(self.random.choice(NAMES))
-        if pick == 1:
-            key = self.random.choice([*NODE_KEYS, *CLUSTER_KEYS, b"process.pid"])
-            return b"--" + data(1, key) + b"--"
-        if pick == 2:
-            return self.attribute(self.random.choice(NODE_KEYS), text(self.random.choice(NODE_VALUES)))
-        if pick == 3:
-            return self.attribute(b"process.executable.name", text(b"bash"))
-        if pick == 4:
-            return self.random.choice(
-                [b"\x12\x02\x18\x01\x0a\x0bprocess.pid", b"\x0a\x0bprocess.pid\x12\x02\x18\x01"]
-            )
-        if pick == 5 and self.frames:
-            earlier = self.random.choice(self.frames)
-            return earlier[-self.random.randint(1, 150) :]
-        if pick == 6:
-            return self.random.randbytes(self.random.randint(0, 20))
-        if pick == 7:
-            return b"/bin/bash -c x \xff\xfe caf\xe9"
-        if pick == 8:
-            return b"x" * self.random.choice([127, 128, 5000])
-        return b"/bin/sh -c " + self.random.choice(NAMES)
+        choose = self.random.choice
+        earlier = choose(self.frames) if self.frames else b""
+        return choose(
+            [
+                text(choose(NAMES)),
+                b"--" + data(1, choose([*NODE_KEYS, *CLUSTER_KEYS, b"process.pid"])) + b"--",
+                data(1, self.attribute(choose(NODE_KEYS), text(choose(NODE_VALUES)))),
+                self.attribute(b"process.executable.name", text(b"bash")),
+                choose([b"\x12\x02\x18\x01\x0a\x0bprocess.pid", b"\x0a\x0bprocess.pid\x12\x02\x18\x01"]),
+                earlier[-self.random.randint(1, 150) :],
+                self.random.randbytes(self.random.randint(0, 20)),
+                b"/bin/bash -c x \xff\xfe caf\xe9",
+                b"x" * choose([127, 128, 5000]),
+                b"/bin/sh -c " + choose(NAMES),
+            ]
+        )
 
     def any_value(self, value: bytes) -> bytes:
         """An ``AnyValue`` that ends as ``value``, whatever it said before."""
@@ -144,7 +136,7 @@ class RandomWire:
         parts = [b"".join(keys), b"".join(values)]
         return self.message(parts)
 
-    def resource_attributes(self) -> list[bytes]:
+    def process_attributes(self) -> list[tuple[bytes, bytes]]:
         values: list[tuple[bytes, bytes]] = []
 
         def add(key: bytes, choices: Sequence[bytes], often: float = 0.9) -> None:
@@ -164,18 +156,28 @@ class RandomWire:
         add(b"process.command_line", [self.hostile() for _ in range(3)])
         if self.odd():
             add(self.random.randbytes(4), [self.hostile()])
-        # As processors do it: the names of the node come last, the same for all frames of a node.
-        node = random.Random(self.random.choice([1, 2, 3]) + (0 if self.oddity else 10))
-        named: list[tuple[bytes, bytes]] = []
-        for chain, choices, often in ((CLUSTER_KEYS, CLUSTERS, 0.6), (NODE_KEYS, NODE_VALUES, 0.7)):
-            for key in reversed(chain):
-                if node.random() < often:
-                    named.append((key, text(node.choice(choices))))
+        return values
+
+    def node_attributes(self) -> list[tuple[bytes, bytes]]:
+        """One of three nodes: the same names for all of its frames, unless something is odd."""
         if self.odd():
-            named = [
+            return []
+        node = random.Random(self.random.choice(self.nodes))
+        named = [
+            (key, text(node.choice(choices)))
+            for chain, choices, often in ((CLUSTER_KEYS, CLUSTERS, 0.6), (NODE_KEYS, NODE_VALUES, 0.7))
+            for key in reversed(chain)
+            if node.random() < often
+        ]
+        if self.odd():
+            return [
                 (key, text(self.random.choice(NODE_VALUES))) for key, _ in named if self.random.random() < 0.8
             ]
-        values += named
+        return named
+
+    def resource_attributes(self) -> list[bytes]:
+        # As processors do it: the names of the node come last.
+        values = self.process_attributes() + self.node_attributes()
         if self.odd():
             self.random.shuffle(values)
         if self.odd():
@@ -208,11 +210,11 @@ class RandomWire:
                 fields.append(double(4, value))
             else:
                 fields.append(fixed64(6, self.random.choice([0, 1, 5, 2**64 - 3])))
-        states = []
-        for key in (b"state", b"cpu.mode"):
-            if self.random.random() < 0.5:
-                states.append(data(7, self.attribute(key, text(self.random.choice(STATES)))))
-        fields += states
+        fields += [
+            data(7, self.attribute(key, text(self.random.choice(STATES))))
+            for key in (b"state", b"cpu.mode")
+            if self.random.random() < 0.5
+        ]
         if self.odd():
             fields.append(number(8, self.random.choice([1, 2, 3])))
         return self.message(fields)
@@ -277,6 +279,3 @@ def mutated(body: bytes, randomness: random.Random) -> bytes:
                     [b"\xff\xff\xff", b"\x80\x80\x80", b"\x0b\x0b\x0b", b"\x00"]
                 )
     return bytes(out)
-
-
-__all__ = ["RandomWire", "key_value", "mutated"]

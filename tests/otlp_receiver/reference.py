@@ -51,8 +51,7 @@ class Frame:
         self.node = NodeId(cluster, self.text(self.node_key)) if self.node_key else None
         self.points = list(self.number_points())
         name, path = self.raw_text("process.executable.name"), self.raw_text("process.executable.path")
-        if path.endswith(b" (deleted)"):
-            path = path[: -len(b" (deleted)")]
+        path = path.removesuffix(b" (deleted)")
         names = [name.encode() for name in selection.executables]
         self.watched = (Match.NAME in selection.match and name in names) or (
             Match.PATH in selection.match and path.split(b"/")[-1] in names
@@ -193,7 +192,7 @@ def tail_of(frame: Frame, body: bytes) -> bytes | None:
     return tail if len(keys) - first <= 32 and frame.raw.endswith(tail) else None
 
 
-def read_all(body: bytes, selection: Selection) -> Reading:
+def read_all(body: bytes, selection: Selection) -> Reading:  # noqa: C901, PLR0912  # obvious rather than short
     try:
         raw_frames = list(FRAMES.FromString(body).resource_metrics)
     except DecodeError:

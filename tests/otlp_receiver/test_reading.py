@@ -1,0 +1,492 @@
+"""One request in, records out: on real bytes, and case by case."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from detector.types import CommandLine, Metric, NodeId, Point, Record, Sample
+from otlp_receiver.reading import MalformedRequest, Reading, TooManyResources, read_request
+from otlp_receiver.selection import Match, Selection
+from tests.otlp_receiver.captures import BY_BOTH, BY_NAME, SHELLS, bare, clean, real_requests, requests
+from tests.otlp_receiver.encode import (
+    NODE,
+    START,
+    T0,
+    Attributes,
+    Value,
+    any_value,
+    attributes,
+    cpu,
+    data,
+    double,
+    fixed64,
+    frame,
+    gauge,
+    integer,
+    key_value,
+    memory,
+    number,
+    point,
+    process,
+    request,
+    sum_,
+    text,
+)
+from tests.otlp_receiver.reference import read_all
+
+WORKER_1 = NodeId("prod", "worker-1")
+BASH = Sample(
+    host="worker-1.internal",
+    pid=7,
+    start_ns=START,
+    name="bash",
+    time_ns=T0,
+    points=(Point(Metric.MEMORY, "", T0, 1.0),),
+)
+
+
+def reading_of(*samples: Sample, node: NodeId = WORKER_1, **more: object) -> Reading:
+    """What one request of frames of one node reads as, if all of them are hits."""
+    record = Record(node, samples, probe_times_ns=(T0,))
+    expected = Reading((record,), frames=len(samples), hit_frames=len(samples))
+    return replace(expected, **more)  # type: ignore[arg-type]
+
+
+def read(*frames: bytes, selection: Selection = BY_NAME) -> Reading:
+    return read_request(request(*frames), selection)
+
+
+# --- real bytes
+
+
+def shells_of(name: str, selection: Selection) -> set[tuple[int, str]]:
+    return {
+        (sample.pid, sample.name)
+        for body in requests(name)
+        for record in read_request(body, selection).records
+        for sample in record.samples
+    }
+
+
+def test_of_worker_1_every_shell_is_read_and_nothing_else() -> None:
+    # By worker-1.truth.tsv; 322 is the zombie, whose samples are the detector's to judge.
+    by_name = {
+        (23, "bash"),
+        (181, "sh"),
+        (183, "bash"),
+        (197, "tcsh"),
+        (199, "csh"),
+        (200, "sh"),
+        (201, "bash"),
+        (231, "sh"),
+        (322, "bash"),
+        (649, "bash"),
+    }
+    assert shells_of("worker-1.pb", BY_NAME) == by_name
+    assert shells_of("worker-1.pb", BY_BOTH) == by_name | {(184, "report.sh")}
+
+
+def test_a_real_scrape_with_two_shells_is_read_whole() -> None:
+    busy, idle = 1795490838819920039, 1795490838820046155
+    working = Sample(
+        host="worker-300.example.internal",
+        pid=304,
+        start_ns=1795490814960000000,
+        name="bash",
+        time_ns=busy,
+        points=(
+            Point(Metric.CPU, "user", busy, 0.15254177405295807),
+            Point(Metric.CPU, "system", busy, 0.34709505309099314),
+            Point(Metric.CPU, "wait", busy, 0.0),
+            Point(Metric.MEMORY, "", busy, 0.012623737566173077),
+        ),
+        parent_pid=1,
+        path="/usr/bin/bash",
+        owner="root",
+        command_line=CommandLine("/bin/bash -c while :; do read -t 5 x < /dev/zero; done", 54),
+    )
+    sleeping = replace(
+        working,
+        pid=305,
+        time_ns=idle,
+        points=(
+            *(Point(Metric.CPU, state, idle, 0.0) for state in ("user", "system", "wait")),
+            Point(Metric.MEMORY, "", idle, 0.011667639948427677),
+        ),
+        command_line=CommandLine("/bin/bash -c while :; do sleep 5; done", 38),
+    )
+    assert read_request(bare("scrape-300.pb"), BY_NAME) == Reading(
+        records=(
+            Record(
+                node=NodeId("prod-eu", "worker-300"),
+                samples=(working, sleeping),
+                probe_times_ns=(1795490838781420757,),
+                init_start_ns=1795490814790000000,
+            ),
+        ),
+        frames=301,
+        hit_frames=2,
+    )
+
+
+def test_a_quiet_scrape_says_that_its_node_was_scraped() -> None:
+    assert read_request(bare("scrape-300-quiet.pb"), BY_NAME) == Reading(
+        records=(
+            Record(
+                node=NodeId("prod-eu", "worker-300"),
+                samples=(),
+                probe_times_ns=(1795490866928130660,),
+                init_start_ns=1795490842990000000,
+            ),
+        ),
+        frames=300,
+    )
+
+
+def test_one_byte_that_is_not_utf_8_hides_nothing() -> None:
+    lines = {
+        sample.command_line.text
+        for body in requests("worker-4.pb")
+        for record in read_request(body, BY_NAME).records
+        for sample in record.samples
+        if sample.command_line
+    }
+    assert any("caf\\xe9 \\xff\\xfe" in line for line in lines)
+    assert len(lines) == 3
+    counted = [read_request(body, BY_NAME).text_replaced for body in requests("worker-4.pb")]
+    assert counted == [{"process.command_line": 1}] * 3
+
+
+def test_a_full_parse_reads_the_same_of_real_bytes() -> None:
+    for body in real_requests():
+        for selection in (BY_NAME, BY_BOTH):
+            assert read_request(body, selection) == read_all(body, selection)
+
+
+def test_a_scan_for_the_key_before_the_value_would_find_nothing_in_real_bytes() -> None:
+    def samples_in(bodies: list[bytes]) -> int:
+        records = [record for body in bodies for record in read_request(body, BY_NAME).records]
+        return sum(len(record.samples) for record in records)
+
+    def key_then_value(self: Selection) -> tuple[bytes, ...]:
+        head = data(1, b"process.executable.name")
+        return tuple(head + data(2, text(name.encode())) for name in self.executables)
+
+    ordered = replace(BY_NAME)
+    object.__setattr__(ordered, "needles", key_then_value(ordered))
+    ours = process(8, "bash")
+    written_by_us = data(1, b"process.executable.name") + data(2, text(b"bash"))
+    ascending = frame(ours).replace(key_value("process.executable.name", text(b"bash")), written_by_us)
+    # The mutant is no straw man: on an encoder that writes in ascending order it works.
+    assert read(ascending, selection=ordered).records[0].samples == (replace(BASH, pid=8),)
+    assert samples_in(real_requests()) == 128
+    found = [read_request(body, ordered) for body in real_requests()]
+    assert [reading.hit_frames for reading in found] == [0] * len(found)
+
+
+# --- the request
+
+
+def test_nothing_reads_as_nothing() -> None:
+    assert read_request(b"", BY_NAME) == Reading()
+
+
+def test_a_request_of_broken_framing_is_refused() -> None:
+    with pytest.raises(MalformedRequest):
+        read_request(request(frame(process()))[:-1], BY_NAME)
+
+
+def test_a_request_of_too_many_resources_is_refused() -> None:
+    with pytest.raises(TooManyResources):
+        read_request(request(b"", b""), replace(BY_NAME, max_resources=1))
+
+
+def test_records_come_in_the_order_of_first_appearance_with_their_samples_in_wire_order() -> None:
+    other: Attributes = {"k8s.node.name": "worker-2"}
+    reading = read(
+        frame(process(5, "python3")),
+        frame(process(8, "sh"), node=other),
+        frame(process(9, "bash")),
+        frame(process(7, "sh"), node=other),
+        frame(process(3, "bash")),
+    )
+    assert reading == Reading(
+        (
+            Record(WORKER_1, (replace(BASH, pid=9), replace(BASH, pid=3)), (T0,)),
+            Record(
+                NodeId("unknown", "worker-2"),
+                (replace(BASH, host="", pid=8, name="sh"), replace(BASH, host="", pid=7, name="sh")),
+                (T0,),
+            ),
+        ),
+        frames=5,
+        hit_frames=4,
+        unknown_clusters=1,
+    )
+
+
+# --- who a process is
+
+
+def test_every_attribute_of_a_sample_is_read() -> None:
+    resource = process(
+        path="/usr/bin/bash", owner="root", command_line="bash -i", parent_pid=1, command="bash"
+    )
+    assert read(frame(resource)) == reading_of(
+        replace(
+            BASH,
+            path="/usr/bin/bash",
+            owner="root",
+            command_line=CommandLine("bash -i", 7),
+            parent_pid=1,
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("resource", "by_name", "by_path"),
+    [
+        (process(name="bash", path="/bin/dash"), True, False),
+        (process(name="report.sh", path="/usr/bin/bash"), False, True),
+        (process(name="report.sh", path="/usr/bin/bash (deleted)"), False, True),
+        (process(name="report.sh", path="bash"), False, True),
+        (process(name="report.sh", path="bash (deleted)"), False, True),
+        (process(name="report.sh", path="/opt/bash/run"), False, False),
+        (process(name="bash", path=""), True, False),
+        (process(name="bashful", path="/usr/bin/bashful"), False, False),
+        (process(name="java", command_line="bash", path="/usr/bin/java"), False, False),
+        (process(name=7, path=7), False, False),
+        ({"process.pid": 7}, False, False),
+    ],
+)
+def test_a_process_is_matched_by_its_name_or_by_the_base_name_of_its_path(
+    resource: Attributes, by_name: bool, by_path: bool
+) -> None:
+    for match, expected in (
+        ((Match.NAME,), by_name),
+        ((Match.PATH,), by_path),
+        ((Match.NAME, Match.PATH), by_name or by_path),
+    ):
+        reading = read(frame(resource), selection=Selection(SHELLS, clean, match))
+        assert bool(reading.records[0].samples) == expected
+
+
+def test_a_process_found_by_its_path_keeps_its_own_name() -> None:
+    resource = process(name="report.sh", path="/usr/bin/bash")
+    expected = reading_of(replace(BASH, name="report.sh", path="/usr/bin/bash"))
+    assert read(frame(resource), selection=BY_BOTH) == expected
+
+
+def test_of_equal_keys_the_last_wins() -> None:
+    def named(*names: str) -> bytes:
+        head = attributes(1, [("process.pid", 7), *(("process.executable.name", name) for name in names)])
+        return data(2, data(2, memory(1.0))) + data(1, head + attributes(1, NODE.items()))
+
+    assert read(named("sh", "bash")) == reading_of(BASH)
+    assert read(named("bash", "python3")).records[0].samples == ()
+
+
+def test_a_resource_in_two_pieces_is_one() -> None:
+    pieces: list[tuple[str, Value]] = [("process.pid", 7), ("process.executable.name", "bash"), *NODE.items()]
+    first, second = attributes(1, pieces[:1]), attributes(1, pieces[1:])
+    assert read(data(1, first) + data(2, data(2, memory(1.0))) + data(1, second)) == reading_of(BASH)
+
+
+def test_text_is_bounded_and_what_is_not_utf_8_is_escaped_and_counted_once_for_each_attribute() -> None:
+    node: Attributes = {"host.name": b"w\xff", "k8s.cluster.name": b"c\xfe"}
+    resource = process(
+        name="bash", path=b"/" + b"\xff" * 5000, owner=b"o\xfd", command_line=b"bash \xe9" + b"x" * 9000
+    )
+    expected = reading_of(
+        replace(
+            BASH,
+            host="w\\xff",
+            path=("/" + "\\xff" * 5000)[:4096],
+            owner="o\\xfd",
+            command_line=CommandLine("bash \\xe9" + "x" * 9000, 9009),
+        ),
+        node=NodeId("c\\xfe", "w\\xff"),
+        text_replaced={
+            "host.name": 1,
+            "k8s.cluster.name": 1,
+            "process.executable.path": 1,
+            "process.owner": 1,
+            "process.command_line": 1,
+        },
+    )
+    assert read(frame(resource, node=node)) == expected
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"),
+    [
+        ({"k8s.node.name": "k", "host.name": "h", "host.id": "i"}, "k"),
+        ({"k8s.node.name": "", "host.name": "h", "host.id": "i"}, "h"),
+        ({"k8s.node.name": 7, "host.id": "i"}, "i"),
+    ],
+)
+def test_a_node_is_named_by_the_first_of_its_chain(node: Attributes, expected: str) -> None:
+    assert read(frame(process(), node=node)).records[0].node == NodeId("unknown", expected)
+
+
+@pytest.mark.parametrize(
+    ("names", "configured", "expected", "unknown"),
+    [
+        ({"k8s.cluster.name": "n", "cluster_name": "c", "k8s.cluster.uid": "u"}, "own", "n", 0),
+        ({"cluster_name": "c", "k8s.cluster.uid": "u"}, "own", "c", 0),
+        ({"k8s.cluster.name": "", "k8s.cluster.uid": "u"}, "own", "u", 0),
+        ({}, "own", "own", 0),
+        ({}, "", "unknown", 1),
+    ],
+)
+def test_a_cluster_is_named_by_the_first_of_its_chain(
+    names: Attributes, configured: str, expected: str, unknown: int
+) -> None:
+    selection = replace(BY_NAME, cluster_name=configured)
+    reading = read(frame(process(), node={**names, "host.name": "h"}), selection=selection)
+    assert (reading.records[0].node, reading.unknown_clusters) == (NodeId(expected, "h"), unknown)
+
+
+def test_an_empty_command_line_is_none() -> None:
+    assert read(frame(process(command_line=""))) == reading_of(BASH)
+
+
+# --- what was measured
+
+
+def test_points_of_gauges_and_sums_integers_and_doubles_are_taken_in_wire_order() -> None:
+    metrics = (
+        sum_("process.cpu.utilization", point(fixed64(6, 2), states={"state": "user"})),
+        gauge("process.cpu.utilization", point(double(4, 0.25), time_ns=T0 - 5)),
+        gauge("process.memory.utilization", point(fixed64(6, 2**64 - 3), states={"state": "ignored"})),
+        gauge("process.cpu.time", point(double(4, 9.0))),
+    )
+    assert read(frame(process(), *metrics)) == reading_of(
+        replace(
+            BASH,
+            points=(
+                Point(Metric.CPU, "user", T0, 2.0),
+                Point(Metric.CPU, "", T0 - 5, 0.25),
+                Point(Metric.MEMORY, "", T0, -3.0),
+            ),
+        )
+    )
+
+
+def test_a_point_without_a_recorded_value_has_none() -> None:
+    metric = gauge(
+        "process.memory.utilization", point(double(4, 5.0), flags=1), point(), point(double(4, 5.0), flags=2)
+    )
+    values = [each.value for each in read(frame(process(), metric)).records[0].samples[0].points]
+    assert values == [None, None, 5.0]
+
+
+@pytest.mark.parametrize(
+    ("states", "slot"),
+    [
+        ({"state": "wait"}, "wait"),
+        ({"cpu.mode": "iowait"}, "wait"),
+        ({"cpu.mode": "user"}, "user"),
+        ({"state": "wait", "cpu.mode": "iowait"}, "wait"),
+        ({"state": "", "cpu.mode": "system"}, "system"),
+        ({"state": "x" * 100}, "x" * 64),
+        ({"other": "user"}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_cpu_state_has_one_slot_whatever_it_is_called(states: dict[str, str], slot: str) -> None:
+    metric = gauge("process.cpu.utilization", point(double(4, 0.5), states=states))
+    points = read(frame(process(), metric)).records[0].samples[0].points
+    assert points == (Point(Metric.CPU, slot, T0, 0.5),)
+
+
+def test_a_frame_gives_a_sample_for_each_start_time() -> None:
+    metrics = (
+        memory(1.0, start_ns=START),
+        memory(2.0, start_ns=START + 1, time_ns=T0 + 3),
+        cpu(("user", 0.5), start_ns=START, time_ns=T0 - 9),
+        gauge("process.threads", point(fixed64(6, 1), start_ns=0, time_ns=T0 + 1)),
+        gauge("process.threads", point(fixed64(6, 1), start_ns=START, time_ns=T0 + 2)),
+    )
+    assert read(frame(process(), *metrics)).records == (
+        Record(
+            WORKER_1,
+            (
+                replace(
+                    BASH,
+                    time_ns=T0 + 2,
+                    points=(Point(Metric.MEMORY, "", T0, 1.0), Point(Metric.CPU, "user", T0 - 9, 0.5)),
+                ),
+                replace(
+                    BASH,
+                    start_ns=START + 1,
+                    time_ns=T0 + 3,
+                    points=(Point(Metric.MEMORY, "", T0 + 3, 2.0),),
+                ),
+                replace(BASH, start_ns=0, time_ns=T0 + 1, points=()),
+            ),
+            probe_times_ns=(T0 + 3,),
+        ),
+    )
+
+
+def test_times_that_no_store_can_keep_are_read_as_the_latest_that_one_can() -> None:
+    latest = 2**63 - 1
+    reading = read(frame(process(1), memory(1.0, time_ns=2**64 - 1, start_ns=2**63)))
+    sample = replace(
+        BASH, pid=1, start_ns=latest, time_ns=latest, points=(Point(Metric.MEMORY, "", latest, 1.0),)
+    )
+    assert reading.records == (Record(WORKER_1, (sample,), (latest,), init_start_ns=latest),)
+
+
+# --- what cannot be taken
+
+
+def test_a_frame_without_a_number_point_yields_nothing_and_is_counted() -> None:
+    histogram = data(9, data(1, fixed64(3, T0))) + data(1, b"process.cpu.utilization")
+    assert read(frame(process(), histogram), frame(process(), b"")) == Reading(
+        frames=2, hit_frames=2, empty_frames=2
+    )
+
+
+@pytest.mark.parametrize("pid", ["7", None])
+def test_a_frame_without_an_integer_pid_is_rejected_with_all_of_its_points(pid: str | None) -> None:
+    resource = process()
+    del resource["process.pid"]
+    if pid is not None:
+        resource["process.pid"] = pid
+    others = [data(kind, data(1, b"") * 2) + data(1, b"any") for kind in (9, 10, 11)]
+    no_data = data(1, b"no.data")
+    bad = frame(resource, memory(1.0), cpu(("user", 0.1), ("system", 0.1)), *others, no_data)
+    good = frame(process())
+    assert read(bad, good) == replace(reading_of(BASH), rejected={"no_pid": 9}, frames=2, hit_frames=2)
+
+
+def test_a_frame_that_names_no_node_is_rejected() -> None:
+    node: Attributes = {"k8s.cluster.name": "prod", "host.id": 3}
+    assert read(frame(process(), node=node)) == Reading(rejected={"no_node": 1}, frames=1, hit_frames=1)
+
+
+def test_a_frame_of_another_process_is_never_rejected() -> None:
+    resource = process(name="java", command_line=text(b"bash"))
+    del resource["process.pid"]
+    assert read(frame(resource, node={})) == Reading(frames=1, hit_frames=1)
+
+
+def test_an_undecodable_frame_that_may_be_watched_is_rejected_and_the_rest_is_taken() -> None:
+    broken = frame(process()) + b"\x0a\x7f"
+    assert read(frame(process()), broken, b"\x0a\x7f", frame(process(8))) == Reading(
+        (Record(WORKER_1, (BASH, replace(BASH, pid=8)), (T0,)),),
+        rejected={"undecodable": 1},
+        frames=4,
+        hit_frames=3,
+    )
+
+
+def test_integers_of_any_sign_are_pids() -> None:
+    resource = process(-4, parent_pid=-1)
+    assert read(frame(resource)) == reading_of(replace(BASH, pid=-4, parent_pid=-1))
+    assert any_value(-1) == integer(-1) == number(3, 2**64 - 1)
+    assert key_value("k", b"") == data(2, b"") + data(1, b"k")

@@ -7,13 +7,12 @@ number data points, its *start* the start time of the latest (of equal times the
 For each node that a process frame names, the **first** one in wire order counts. Later frames of the node
 should not cost a parse each, so they are told by their ends. The *tail* of a node is made of its first
 process frame: the ``attributes`` fields of its resource from the one that decides the name of the node or
-of the cluster, whichever comes first, to the last. There is none if the frame does not end with it, if it
-is more than 32 attributes long, if a key that would decide before these two occurs anywhere in the request,
-or if 32 nodes before have one. **A frame that ends with a tail made of an earlier frame is one of that
-node, and is passed over.**
+of the cluster, whichever comes first, to the last. There is none if it would be more than 32 attributes
+long, if a key that would decide before these two occurs anywhere in the request, or if 32 nodes before have
+one. **A frame that ends with a tail made of an earlier frame is one of that node, and is passed over.**
 
 The Go collector writes a resource last and its attributes in order, and the processors that name nodes
-append: its frames have tails. That a frame is of the node whose tail it ends with follows from the rule
+append: its frames end with tails. That a frame is of the node whose tail it ends with follows from the rule
 that the last of equal keys wins, unless the end of the frame only quotes the tail; and a frame of the
 collector ends with the *key* of an attribute, which no process chooses. A process that quotes keys in its
 command line can at worst undo the tails: then every frame is parsed, for the same result.
@@ -182,8 +181,7 @@ def _tail(frame: bytes, process: _ProcessFrame) -> bytes:
         fields.append(length_delimited(1, attribute))  # Resource.attributes
         missing.discard(descriptors.KEY_VALUE.FromString(attribute).key)
         if not missing:
-            tail = b"".join(reversed(fields))
-            return tail if frame.endswith(tail) else b""
+            return b"".join(reversed(fields))
     return b""
 
 

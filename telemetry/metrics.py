@@ -91,8 +91,8 @@ RECEIVER_REFUSED: Final = _counter(
     "reason",
     reason=(
         "unauthenticated; in_flight: receiver.max_in_flight is reached; stopping; receive_timeout;"
-        " no_message: larger than receiver.max_request_size, or given up by the sender; two_messages; malformed;"
-        " too_many_resources; not_accepted: not stored in time; failed: a defect of this program"
+        " no_message: larger than receiver.max_request_size, or given up by the sender; two_messages;"
+        " malformed; too_many_resources; not_accepted: not stored in time; failed: a defect of this program"
     ),
 )
 RECEIVER_REQUEST_SECONDS: Final = _histogram(

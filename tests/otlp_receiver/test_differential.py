@@ -23,7 +23,7 @@ SELECTIONS = [
 ]
 
 
-@settings(max_examples=1500)
+@settings(max_examples=1500, deadline=None)
 @given(seed=st.integers(0, 2**64), selection=st.sampled_from(SELECTIONS))
 def test_a_random_request_reads_as_its_full_parse(seed: int, selection: Selection) -> None:
     body = RandomWire(seed).request()

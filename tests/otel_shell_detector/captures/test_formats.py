@@ -185,8 +185,8 @@ def test_a_bad_line_costs_itself_alone() -> None:
 
 
 def test_a_line_beyond_the_limit_costs_itself_alone() -> None:
-    long = b'{"resourceMetrics":[], "x":"' + b"x" * 200 + b'"}'
-    for piece in (1, 1000):
+    long = b'{"resourceMetrics":[], "x":"' + b"x" * 3000 + b'"}'
+    for piece in (1, 1000, 10_000):
         assert read(lines([JSON[0], long, JSON[1]]), max_message=150, piece=piece) == [
             Request(0, PROTO[0]),
             Damaged(len(JSON[0]) + 1, "line 2 is longer than 150 bytes"),

@@ -9,9 +9,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
+import structlog
 import yaml
 
 from otel_shell_detector import checks, logs, reference
+from otel_shell_detector.configuration import LogSettings
 from otel_shell_detector.keys import plain
 from otel_shell_detector.kinds import one_line
 from otel_shell_detector.sources import ConfigurationError, load
@@ -47,17 +49,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return USAGE
-    except BrokenPipeError:
-        # Whoever read the output has enough. Python flushes once more at its end, which must not complain
-        # again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read the output has enough
+        _abandon_output()
         return FAILURE
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001  # no traceback for a user, no local value in a log
+        if not structlog.is_configured():
+            logs.configure(LogSettings())
         events.PROCESS_FAILED(**logs.described(error))
+        _abandon_output()
         return FAILURE
     return status
+
+
+def _abandon_output() -> None:
+    """Keep Python, which flushes once more at its end, from complaining of an output that fails."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> _Parser:

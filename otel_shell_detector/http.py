@@ -30,7 +30,7 @@ Checks = Callable[[], Mapping[str, str]]
 Called from several threads; must not block.
 """
 Exposition = Callable[[str], tuple[str, bytes]]
-"""Gives the content type and the bytes of the metrics for an ``Accept`` header, which is empty if there is none."""
+"""Gives the content type and the bytes of the metrics for an ``Accept`` header (empty if there is none)."""
 
 _Page = Callable[[str], tuple[HTTPStatus, str, bytes]]
 _TEXT: Final = "text/plain; charset=utf-8"
@@ -61,7 +61,11 @@ class HttpServer:
             "/readyz": lambda _: _health(ready()),
         }
         self._host = endpoint.host
-        self._server = _Server(endpoint, pages, most_connections, deadline_seconds)
+        try:
+            self._server = _Server(endpoint, pages, most_connections, deadline_seconds)
+        except OSError as error:
+            events.HTTP_NOT_BOUND(endpoint=str(endpoint), **described(error))
+            raise
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(_POLL_SECONDS,), name="http", daemon=True
         )

@@ -69,7 +69,7 @@ def nearest(path: tuple[str, ...]) -> tuple[str, ...]:
     if close := difflib.get_close_matches(path[-1], neighbours, n=1):
         return neighbours[close[0]]
     namesakes = [each for each in _PATHS if each[-1] == path[-1]]
-    names = {".".join(each): each for each in namesakes or _PATHS}
+    names = {".".join(each): each for each in namesakes or neighbours.values() or _PATHS}
     (best,) = difflib.get_close_matches(".".join(path), names, n=1, cutoff=0.0)
     return names[best]
 

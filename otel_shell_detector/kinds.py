@@ -229,6 +229,8 @@ def list_of(item: Kind, *, at_least: int = 0) -> Kind:
     """A list without repetitions."""
 
     def read(value: object) -> object:
+        if isinstance(value, str) and value.startswith("["):
+            raise UnwantedError("what begins with [ is read as JSON")
         if not isinstance(value, list | tuple) or len(value) < at_least:
             raise UnwantedError
         found = []
@@ -237,18 +239,16 @@ def list_of(item: Kind, *, at_least: int = 0) -> Kind:
                 found.append(item.read(each))
             except ValueError as error:
                 detail = error.detail if isinstance(error, UnwantedError) else ""
-                raise UnwantedError(
-                    f"{json.dumps(each, default=str)} is not{detail and f': {detail}'}"
-                ) from None
+                raise UnwantedError(f"{show(each)} is not{detail and f': {detail}'}") from None
         if len(set(found)) < len(found):
             raise UnwantedError("one stands there twice")
         return tuple(found)
 
     def from_text(text: str) -> object:
-        if text.lstrip().startswith("["):
+        if text.startswith("["):
             try:
                 return json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):
                 return text
         return [each.strip() for each in text.split(",")] if text.strip() else []
 

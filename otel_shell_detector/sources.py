@@ -55,6 +55,17 @@ class _Loader(yaml.SafeLoader):
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
 
+    def construct_object(
+        self,
+        node: yaml.Node,
+        deep: bool = False,  # noqa: FBT001, FBT002
+    ) -> Any:  # noqa: ANN401
+        """The value of a node. PyYAML lets pass what Python says of ``!!int x`` or of the date 2026-99-99."""
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:
+            raise yaml.constructor.ConstructorError(None, None, str(error), node.start_mark) from None
+
 
 def parse_yaml(content: bytes, name: str) -> dict[Any, Any]:
     """The mapping that a YAML document holds, empty for an empty one.
@@ -72,11 +83,12 @@ def parse_yaml(content: bytes, name: str) -> dict[Any, Any]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise ConfigurationError(f"{name}{where}: {error.problem or error.context}") from None
+        problem = ", ".join(filter(None, (error.context, error.problem)))
+        raise ConfigurationError(f"{name}{where}: {problem}") from None
     except yaml.reader.ReaderError as error:
         raise ConfigurationError(f"{name}:{_position(text[: error.position])}: {error.reason}") from None
-    except (ValueError, RecursionError):  # PyYAML lets what its constructors raise pass, as for !!int x
-        raise ConfigurationError(f"{name}: got a value that cannot be read; want plain YAML") from None
+    except RecursionError:
+        raise ConfigurationError(f"{name}: lists or mappings are nested too deep") from None
     if document is None:
         return {}
     if not isinstance(document, dict):
@@ -174,6 +186,8 @@ def _variable_of(path: tuple[str, ...]) -> str:
 
 
 def _unknown(path: tuple[str, ...], spell: Callable[[tuple[str, ...]], str]) -> str:
+    if path in SECTIONS:
+        return "is a section; want a variable of one of its keys"
     in_file = (*path[:-1], f"{path[-1]}_file")
     if ".".join(in_file) in KEYS:
         return f"unknown key; want {spell(in_file)}, the path of a file that holds it"

@@ -136,6 +136,9 @@ THREAD_FAILED: Final = LogEvent(
     "process.thread_failed", logging.ERROR, "A thread ended by an exception: a defect of this program."
 )
 HTTP_STARTED: Final = LogEvent("process.http_started", logging.INFO, "Metrics and health are served.")
+HTTP_NOT_BOUND: Final = LogEvent(
+    "process.http_not_bound", logging.CRITICAL, "http.endpoint cannot be listened on; the program ends."
+)
 HTTP_FAILED: Final = LogEvent(
     "process.http_failed",
     logging.ERROR,

@@ -15,6 +15,7 @@ import math
 import struct
 import sys
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,19 +87,25 @@ def attributes(pairs: list[bytes]) -> dict[str, str | int]:
     return found
 
 
-def frames(name: str) -> Iterator[tuple[dict[str, str | int], list[tuple[str, str, int, int, float | None]]]]:
+Frame = tuple[dict[str, str | int], list[tuple[str, str, int, int, float | None]]]
+
+
+@cache  # slow, for it is written to be read
+def frames(name: str) -> list[Frame]:
     """Each resource of a capture: its attributes, and its points as (metric, state, time, start, value)."""
     plain = CAPTURES / f"{name}.pb"
     data = (
         plain.read_bytes() if plain.exists() else zstd.decompress((CAPTURES / f"{name}.pb.zst").read_bytes())
     )
+    found = []
     at = 0
     while at < len(data):
         size = int.from_bytes(data[at : at + 4], "big")
         for resource_metrics in fields(data[at + 4 : at + 4 + size])[1]:
             frame = fields(resource_metrics)
-            yield attributes(fields(last(frame[1], b""))[1]), list(points(frame[2]))
+            found.append((attributes(fields(last(frame[1], b""))[1]), list(points(frame[2]))))
         at += 4 + size
+    return found
 
 
 def points(scopes: list[bytes]) -> Iterator[tuple[str, str, int, int, float | None]]:

@@ -16,6 +16,9 @@ expectation = functools.cache(independent.expectation)
 NODES = {"worker-1": 10, "worker-2": 41, "worker-3": 36, "worker-4": 3}
 
 
+pytestmark = pytest.mark.timeout(400)  # it decodes whole captures in plain Python
+
+
 @pytest.mark.parametrize("name", NODES)
 def test_the_committed_shells_are_those_of_the_capture(name: str) -> None:
     assert text(name) == (HERE / f"{name}.shells.json").read_text("utf-8")

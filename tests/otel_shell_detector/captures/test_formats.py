@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 SMALL = formats(PROTO, JSON)
 BARE, _ = small_request(649, resources=3)
+NO_NAME = "no JSON: Expecting property name enclosed in double quotes"
 NO_CAPTURE = "no capture: neither JSON lines, nor lengths and messages, nor a request"
 
 
@@ -187,10 +188,11 @@ def test_a_bad_line_costs_itself_alone() -> None:
 def test_a_line_beyond_the_limit_costs_itself_alone() -> None:
     long = b'{"resourceMetrics":[], "x":"' + b"x" * 3000 + b'"}'
     for piece in (1, 1000, 10_000):
-        assert read(lines([JSON[0], long, JSON[1]]), max_message=150, piece=piece) == [
+        assert read(lines([JSON[0], long, JSON[1], b"{]"]), max_message=150, piece=piece) == [
             Request(0, PROTO[0]),
             Damaged(len(JSON[0]) + 1, "line 2 is longer than 150 bytes"),
             Request(len(JSON[0]) + len(long) + 2, PROTO[1]),
+            Damaged(len(JSON[0]) + len(long) + len(JSON[1]) + 3, f"line 4: {NO_NAME} at character 1"),
         ]
         assert read(lines([JSON[0]]) + long, max_message=150, piece=piece) == [
             Request(0, PROTO[0]),

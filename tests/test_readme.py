@@ -48,7 +48,7 @@ def test_a_real_collector_takes_the_configuration(tmp_path: Path) -> None:
         "OTEL_SHELL_DETECTOR": "127.0.0.1:4317",
         "QUEUE_DIRECTORY": str(tmp_path),
     }
-    command = [built.stdout.strip(), "validate", "--config", ROOT / "docs" / "collector.yaml"]
+    command = [built.stdout.strip(), "validate", "--config", str(ROOT / "docs" / "collector.yaml")]
     assert subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 0
 
 

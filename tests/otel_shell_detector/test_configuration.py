@@ -65,7 +65,9 @@ def test_empty_documents_and_sections_leave_the_defaults(content: str) -> None:
 
 
 def test_anchors_and_merges_are_read() -> None:
-    document = parse_yaml(b"detector: &d {window: 20s, lateness: 1s}\nother: {<<: *d, window: 30s}\n", "x.yaml")
+    document = parse_yaml(
+        b"detector: &d {window: 20s, lateness: 1s}\nother: {<<: *d, window: 30s}\n", "x.yaml"
+    )
     assert document["other"] == {"window": "30s", "lateness": "1s"}
 
 
@@ -88,7 +90,7 @@ def test_anchors_and_merges_are_read() -> None:
         ),
         (
             b"detector: {match: [[name]]}\n",
-            "detector.match: got a list; want a list (not empty), each name or path ([\"name\"] is not)",
+            'detector.match: got a list; want a list (not empty), each name or path (["name"] is not)',
         ),
         (
             b"detector: {cluster_name: %s}\n" % (b"x" * 200),
@@ -121,7 +123,9 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as raised:
         load(tmp_path / "no.yaml", {})
     path = tmp_path / "no.yaml"
-    assert raised.value.mistakes == (f'--config: got "{path}"; want a readable file (No such file or directory)',)
+    assert raised.value.mistakes == (
+        f'--config: got "{path}"; want a readable file (No such file or directory)',
+    )
 
 
 def test_a_file_that_is_far_too_large_is_told(tmp_path: Path) -> None:
@@ -213,9 +217,12 @@ def test_what_works_but_is_unwise_is_told(sections: dict[str, object], names: li
 
 def test_concerns_move_a_metric(logging_restored: None) -> None:
     checks.report(Settings.model_validate({"receiver": {"endpoint": "0.0.0.0:4317"}}))
-    assert metrics.REGISTRY.get_sample_value(
-        "otel_shell_detector_configuration_concerns", {"concern": "receiver_open"}
-    ) == 1
+    assert (
+        metrics.REGISTRY.get_sample_value(
+            "otel_shell_detector_configuration_concerns", {"concern": "receiver_open"}
+        )
+        == 1
+    )
 
 
 def test_check_config_shows_what_a_configuration_comes_to(
@@ -232,8 +239,10 @@ def test_check_config_shows_what_a_configuration_comes_to(
     assert main(["check-config", "--config", str(path)]) == 0
     shown = capsys.readouterr()
     assert shown.err.splitlines() == [
-        "warning: receiver.endpoint: 0.0.0.0:4317 is reachable from other machines with neither TLS nor a token: "
-        "whoever reaches it can send samples",
+        (
+            "warning: receiver.endpoint: 0.0.0.0:4317 is reachable from other machines with neither TLS nor a token: "
+            "whoever reaches it can send samples"
+        ),
         "warning: exporter.hec.url: http://splunk:8088 is not https: the token is sent unencrypted",
     ]
     ok, _, document = shown.out.partition("\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,6 +11,9 @@ from otel_shell_detector.cli import main
 from otel_shell_detector.configuration import Settings
 from otel_shell_detector.keys import KEYS, Key
 from otel_shell_detector.sources import ConfigurationError, build
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PREFIX = "OTEL_SHELL_DETECTOR_"
 
@@ -128,7 +131,12 @@ def test_the_environment_wins_over_the_file_and_the_file_over_the_defaults() -> 
 
 
 def test_a_variable_fills_a_section_that_the_file_leaves_empty() -> None:
-    assert str(build({"exporter": {"hec": None}}, {PREFIX + "EXPORTER__HEC__TIMEOUT": "1s"}).exporter.hec.timeout) == "1s"
+    assert (
+        str(
+            build({"exporter": {"hec": None}}, {PREFIX + "EXPORTER__HEC__TIMEOUT": "1s"}).exporter.hec.timeout
+        )
+        == "1s"
+    )
 
 
 def test_service_links_do_not_disturb() -> None:
@@ -146,7 +154,10 @@ def test_variables_of_others_do_not_disturb() -> None:
             {"RECEIVER__ENDPONT": "x"},
             "RECEIVER__ENDPONT: unknown key; did you mean OTEL_SHELL_DETECTOR_RECEIVER__ENDPOINT?",
         ),
-        ({"DETCTOR__WINDOW": "x"}, "DETCTOR__WINDOW: unknown key; did you mean OTEL_SHELL_DETECTOR_DETECTOR__WINDOW?"),
+        (
+            {"DETCTOR__WINDOW": "x"},
+            "DETCTOR__WINDOW: unknown key; did you mean OTEL_SHELL_DETECTOR_DETECTOR__WINDOW?",
+        ),
         (
             {"receiver__endpoint": "x"},
             "receiver__endpoint: unknown key; did you mean OTEL_SHELL_DETECTOR_RECEIVER__ENDPOINT?",
@@ -156,8 +167,10 @@ def test_variables_of_others_do_not_disturb() -> None:
         ({"__": "x"}, "__: unknown key; did you mean OTEL_SHELL_DETECTOR_RISK__NAME?"),
         (
             {"EXPORTER__HEC__TOKEN": "hunter2"},
-            "EXPORTER__HEC__TOKEN: unknown key; want OTEL_SHELL_DETECTOR_EXPORTER__HEC__TOKEN_FILE, "
-            "the path of a file that holds it",
+            (
+                "EXPORTER__HEC__TOKEN: unknown key; want OTEL_SHELL_DETECTOR_EXPORTER__HEC__TOKEN_FILE, "
+                "the path of a file that holds it"
+            ),
         ),
         ({"RECEIVER__WORKERS": "many"}, 'RECEIVER__WORKERS: got "many"; want a whole number from 1 to 4096'),
         ({"RECEIVER__WORKERS": ""}, 'RECEIVER__WORKERS: got ""; want a whole number from 1 to 4096'),
@@ -174,8 +187,10 @@ def test_variables_of_others_do_not_disturb() -> None:
         ),
         (
             {"DETECTOR__EXECUTABLES": "sh,,bash"},
-            'DETECTOR__EXECUTABLES: got "sh,,bash"; want a list (not empty), each a name of 1 to 255 bytes without / '
-            '("" is not)',
+            (
+                'DETECTOR__EXECUTABLES: got "sh,,bash"; want a list (not empty), each a name of 1 to 255 bytes without / '
+                '("" is not)'
+            ),
         ),
         (
             {"EXPORTER__REDACT": "[a-z]+"},
@@ -191,13 +206,17 @@ def test_variables_of_others_do_not_disturb() -> None:
         ),
         (
             {"RECEIVER__BEARER_TOKEN_FILE": "hunter2"},
-            "RECEIVER__BEARER_TOKEN_FILE: got what is not shown here, for it may be a secret; want a file that can be "
-            "read and is not empty (No such file or directory)",
+            (
+                "RECEIVER__BEARER_TOKEN_FILE: got what is not shown here, for it may be a secret; want a file that can be "
+                "read and is not empty (No such file or directory)"
+            ),
         ),
         (
             {"EXPORTER__HEC__URL": "https://me:hunter2@splunk"},
-            "EXPORTER__HEC__URL: got what is not shown here, for it may be a secret; want a base URL such as "
-            "https://splunk:8088, without a path, a user name or a password",
+            (
+                "EXPORTER__HEC__URL: got what is not shown here, for it may be a secret; want a base URL such as "
+                "https://splunk:8088, without a path, a user name or a password"
+            ),
         ),
         ({"POLICY__PATH": "/p"}, "POLICY__PATH: policies are not available in this version; want it unset"),
     ],
@@ -220,11 +239,14 @@ def test_each_mistake_names_its_variable(
 
 def test_mistakes_of_file_and_environment_are_told_together() -> None:
     with pytest.raises(ConfigurationError) as raised:
-        build({"receiver": 3, "log": {"level": "no"}}, {PREFIX + "RECEIVER__WORKERS": "8", PREFIX + "HTTP__X": "1"})
+        build(
+            {"receiver": 3, "log": {"level": "no"}},
+            {PREFIX + "RECEIVER__WORKERS": "8", PREFIX + "HTTP__X": "1"},
+        )
     assert raised.value.mistakes == (
         "OTEL_SHELL_DETECTOR_HTTP__X: unknown key; did you mean OTEL_SHELL_DETECTOR_HTTP__ENDPOINT?",
         "receiver: got 3; want a mapping",
-        "log.level: got \"no\"; want debug, info, warning or error",
+        'log.level: got "no"; want debug, info, warning or error',
     )
 
 

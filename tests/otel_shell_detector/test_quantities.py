@@ -30,7 +30,8 @@ def test_durations_are_read(text: str, nanoseconds: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "10", "s", "-1s", "1.5s", "10 s", " 10s", "10s\n", "1M", "1S", "1w", "\u0661s", "1s" * 33, "٣s"]
+    "text",
+    ["", "10", "s", "-1s", "1.5s", "10 s", " 10s", "10s\n", "1M", "1S", "1w", "\u0661s", "1s" * 33, "٣s"],
 )
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a duration"):
@@ -55,7 +56,9 @@ def test_sizes_are_read(text: str, count: int) -> None:
     assert Size.parse(text) == Size(count)
 
 
-@pytest.mark.parametrize("text", ["", "64", "64M", "64Mi", "64mib", "64 MiB", "1.5MiB", "-1B", "1TB", "64MiB\n", "٣B"])
+@pytest.mark.parametrize(
+    "text", ["", "64", "64M", "64Mi", "64mib", "64 MiB", "1.5MiB", "-1B", "1TB", "64MiB\n", "٣B"]
+)
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a size"):
         Size.parse(text)
@@ -73,14 +76,18 @@ def test_a_size_is_written_as_it_is_read(count: int) -> None:
 
 @given(
     st.lists(
-        st.tuples(st.integers(min_value=0, max_value=10**6), st.sampled_from(["d", "h", "m", "s", "ms", "us", "ns"])),
+        st.tuples(
+            st.integers(min_value=0, max_value=10**6), st.sampled_from(["d", "h", "m", "s", "ms", "us", "ns"])
+        ),
         min_size=1,
         max_size=6,
     )
 )
 def test_a_sum_of_terms_is_the_sum_of_each(terms: list[tuple[int, str]]) -> None:
     texts = [f"{count}{unit}" for count, unit in terms]
-    assert Duration.parse("".join(texts)).nanoseconds == sum(Duration.parse(text).nanoseconds for text in texts)
+    assert Duration.parse("".join(texts)).nanoseconds == sum(
+        Duration.parse(text).nanoseconds for text in texts
+    )
 
 
 def test_quantities_are_written_in_the_largest_unit_that_divides_them() -> None:
@@ -112,7 +119,20 @@ def test_an_endpoint_is_written_as_it_is_read(text: str, endpoint: Endpoint) -> 
 
 @pytest.mark.parametrize(
     "text",
-    ["", ":4317", "localhost", "localhost:", "::1:4317", "[::1]", "[::g]:1", "[zz]:1", "h:65536", "h:-1", "h:1\n", "a b:1"],
+    [
+        "",
+        ":4317",
+        "localhost",
+        "localhost:",
+        "::1:4317",
+        "[::1]",
+        "[::g]:1",
+        "[zz]:1",
+        "h:65536",
+        "h:-1",
+        "h:1\n",
+        "a b:1",
+    ],
 )
 def test_what_is_no_endpoint_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
@@ -121,7 +141,12 @@ def test_what_is_no_endpoint_is_refused(text: str) -> None:
 
 def test_only_this_machine_reaches_a_loopback_address() -> None:
     hosts = ["127.0.0.1", "127.9.9.9", "::1", "localhost", "0.0.0.0", "::", "10.0.0.1", "node.example"]
-    assert [host for host in hosts if Endpoint(host, 1).is_loopback] == ["127.0.0.1", "127.9.9.9", "::1", "localhost"]
+    assert [host for host in hosts if Endpoint(host, 1).is_loopback] == [
+        "127.0.0.1",
+        "127.9.9.9",
+        "::1",
+        "localhost",
+    ]
 
 
 @pytest.mark.parametrize(

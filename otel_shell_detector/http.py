@@ -217,6 +217,8 @@ class _Exchange(BaseHTTPRequestHandler):
     def _answer(self, status: HTTPStatus, content_type: str, body: bytes) -> None:
         path = getattr(self, "path", "").partition("?")[0]
         metrics.HTTP_REQUESTS.labels(path if path in self.server.pages else "other", str(status.value)).inc()
+        # The parent takes what it could not read for HTTP/0.9, whose answers have no status line.
+        self.request_version = "HTTP/1.0"
         self.send_response_only(status)
         if status == HTTPStatus.METHOD_NOT_ALLOWED:
             self.send_header("Allow", "GET, HEAD")

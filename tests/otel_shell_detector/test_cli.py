@@ -27,7 +27,9 @@ VERSION = f"otel-shell-detector {version('otel-shell-detector')}\n"
 
 
 def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_SHELL_DETECTOR_")}
+    environ = {
+        name: value for name, value in os.environ.items() if not name.startswith("OTEL_SHELL_DETECTOR_")
+    }
     return subprocess.run(
         [sys.executable, "-m", "otel_shell_detector", *arguments],
         cwd=ROOT,
@@ -75,7 +77,10 @@ def test_a_bad_configuration_is_status_2_and_one_line() -> None:
         (["serve", "--conf", "x"], "unrecognized arguments: --conf x (see otel-shell-detector --help)"),
         (["serve", "a\nb"], "unrecognized arguments: a\\nb (see otel-shell-detector --help)"),
         (["replay"], "the following arguments are required: FILE (see otel-shell-detector replay --help)"),
-        (["check-config", "--config"], "argument --config: expected one argument (see otel-shell-detector check-config --help)"),
+        (
+            ["check-config", "--config"],
+            "argument --config: expected one argument (see otel-shell-detector check-config --help)",
+        ),
     ],
 )
 def test_a_usage_error_is_status_2_and_one_line(
@@ -115,7 +120,10 @@ def test_what_comes_later_is_refused_by_name(
     [
         (["--help"], ["serve", "check-config", "replay", "config-reference", "version", "Exit status"]),
         (["serve", "--help"], ["--config FILE", "until a signal"]),
-        (["replay", "--help"], ["--close-at-end", "--search-exact", "--earliest T", "--policy FILE", "FILE [FILE ...]"]),
+        (
+            ["replay", "--help"],
+            ["--close-at-end", "--search-exact", "--earliest T", "--policy FILE", "FILE [FILE ...]"],
+        ),
         (["check-config", "--help"], ["--config FILE"]),
         (["config-reference", "--help"], ["Markdown"]),
         (["version", "--help"], ["Print the version."]),
@@ -152,9 +160,6 @@ def test_a_full_disk_is_a_failure_and_one_line() -> None:
     assert (done.returncode, event["event"], event["errno"]) == (1, "process.failed", "ENOSPC")
 
 
-Command = "Callable[..., int]"
-
-
 @pytest.fixture
 def stand_in(
     monkeypatch: pytest.MonkeyPatch, logging_restored: None, no_variables: None
@@ -163,7 +168,7 @@ def stand_in(
 
     def put(name: str, function: Callable[..., int]) -> None:
         module = types.ModuleType(f"otel_shell_detector.{name}")
-        setattr(module, name, function)
+        setattr(module, {"service": "serve"}.get(name, name), function)
         monkeypatch.setitem(sys.modules, module.__name__, module)
         monkeypatch.setattr(otel_shell_detector, name, module, raising=False)
 
@@ -180,13 +185,15 @@ def test_serve_runs_with_the_settings_and_gives_its_status(
         seen.append(settings)
         return 1
 
-    stand_in("service", lambda _: 0)
-    monkeypatch.setattr(otel_shell_detector.service, "serve", serve, raising=False)  # type: ignore[attr-defined]
+    stand_in("service", serve)
     assert main(["serve"]) == 1
     assert [settings.detector.cluster_name for settings in seen] == ["prod"]
-    assert metrics.REGISTRY.get_sample_value(
-        "otel_shell_detector_build_info", {"version": version("otel-shell-detector")}
-    ) == 1
+    assert (
+        metrics.REGISTRY.get_sample_value(
+            "otel_shell_detector_build_info", {"version": version("otel-shell-detector")}
+        )
+        == 1
+    )
 
 
 def test_replay_runs_over_the_files(stand_in: Callable[[str, Callable[..., int]], None]) -> None:
@@ -216,7 +223,12 @@ def test_a_failure_is_one_event_without_what_it_quotes(
     assert main(["replay", "a.pb"]) == 1
     shown = capsys.readouterr()
     event = json.loads(shown.err)
-    assert (shown.out, event["event"], event["level"], event["error"]) == ("", "process.failed", "critical", "ValueError")
+    assert (shown.out, event["event"], event["level"], event["error"]) == (
+        "",
+        "process.failed",
+        "critical",
+        "ValueError",
+    )
     assert "hunter2" not in shown.err
 
 

@@ -8,7 +8,7 @@ import logging
 import re
 import threading
 import warnings
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import pytest
 import structlog
@@ -20,16 +20,13 @@ from otel_shell_detector.configuration import LogSettings
 from telemetry import metrics
 from telemetry.events import LIBRARY_LOG, RECEIVER_STARTED, THREAD_FAILED, LogEvent
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 PROBE = LogEvent("test.probe", logging.INFO, "Something to log.")
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 
 @pytest.fixture(autouse=True)
-def _restored(logging_restored: None) -> Iterator[None]:
-    yield
+def _restored(logging_restored: None) -> None:
+    """For every test of this module."""
 
 
 def logging_to(
@@ -70,7 +67,8 @@ def test_an_event_is_a_line_for_people() -> None:
     stamp, rest = stream.getvalue().split(" ", 1)
     assert STAMP.fullmatch(stamp)
     assert rest == (
-        'info     test.probe plain=a-b spaced="a b" quoted="a\\"b" empty="" equals="a=b" number=3 many=["a", 1]\n'
+        'info     test.probe plain=a-b spaced="a b" quoted="a\\"b" empty="" equals="a=b" number=3 '
+        'many=["a", 1]\n'
     )
 
 
@@ -105,7 +103,9 @@ def test_no_field_forges_a_line_or_moves_a_terminal(
 
 
 @pytest.mark.parametrize("format_", ["json", "console"])
-@pytest.mark.parametrize("hostile", ["\n", "\r", "\x1b[2J", "\x7f", "\x9b31m", "\u2028", "\u202e", "\x00", "\ud800"])
+@pytest.mark.parametrize(
+    "hostile", ["\n", "\r", "\x1b[2J", "\x7f", "\x9b31m", "\u2028", "\u202e", "\x00", "\ud800"]
+)
 def test_each_control_character_is_escaped(format_: Literal["json", "console"], hostile: str) -> None:
     stream = logging_to(format_)
     PROBE(**{"value": f"a{hostile}b", f"k{hostile}": 1})
@@ -125,8 +125,7 @@ def test_what_json_cannot_hold_is_still_logged() -> None:
     stream = logging_to()
     PROBE(nan=float("nan"), huge=10**5000, mute=Mute(), raw=b"\xff\n", bag={1}, deep=deep, key={Mute(): 1})
     (event,) = events(stream)
-    assert event["deep"][0][0][0][0][0][0][0][0] == str(deep)
-    del event["deep"]
+    assert json.dumps(event.pop("deep")) == '[[[[[[["[[...]]"]]]]]]]'
     assert event == {
         "level": "info",
         "event": "test.probe",
@@ -236,7 +235,11 @@ def test_an_exception_in_a_thread_is_logged_and_counted() -> None:
     thread.start()
     thread.join()
     (event,) = events(stream)
-    assert (event["event"], event["thread"], event["error"]) == ("process.thread_failed", "core", "ValueError")
+    assert (event["event"], event["thread"], event["error"]) == (
+        "process.thread_failed",
+        "core",
+        "ValueError",
+    )
     assert "hunter2" not in stream.getvalue()
     assert failures() - before == 1
 
@@ -256,10 +259,12 @@ def test_a_log_that_nobody_can_read_any_more_stops_nothing() -> None:
 
 
 def test_lines_of_many_threads_stay_whole() -> None:
+    def write() -> None:
+        for _ in range(50):
+            PROBE(text="x" * 200)
+
     stream = logging_to()
-    threads = [
-        threading.Thread(target=lambda: [PROBE(text="x" * 200) for _ in range(50)]) for _ in range(8)
-    ]
+    threads = [threading.Thread(target=write) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -34,7 +34,9 @@ def verify(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     return run
 
 
-def test_the_documents_are_what_the_code_says(verify: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_documents_are_what_the_code_says(
+    verify: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert (verify(), capsys.readouterr().out) == (0, "")
 
 
@@ -55,7 +57,11 @@ def test_documents_behind_the_code_are_shown_and_written_anew(
 
 def test_every_key_stands_in_the_reference_with_its_variable() -> None:
     document = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
-    missing = [key.name for key in KEYS.values() if f"### `{key.name}`" not in document or f"`{key.variable}`" not in document]
+    missing = [
+        key.name
+        for key in KEYS.values()
+        if f"### `{key.name}`" not in document or f"`{key.variable}`" not in document
+    ]
     assert missing == []
 
 

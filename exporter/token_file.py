@@ -7,7 +7,7 @@ from typing import Final
 from telemetry import events
 
 _SIZE_LIMIT: Final = 4096
-_TOKEN: Final = re.compile(rb"[!-~]+")
+_TOKEN: Final = re.compile(rb"[!-~]{1,4096}")
 
 
 class TokenError(Exception):

@@ -75,7 +75,7 @@ class Outbox:
         )
 
 
-def run(deliverer: Deliverer, clock: Clock, until: Callable[[], bool], turns: int = 400) -> None:
+def run(deliverer: Deliverer, clock: Clock, until: Callable[[], bool], turns: int = 5000) -> None:
     """Turn until the condition holds, letting the clock jump over every wait."""
     for _ in range(turns):
         if until():

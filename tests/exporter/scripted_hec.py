@@ -181,7 +181,11 @@ class ScriptedHec:
             return refusal(403, 4)
         if request.path.startswith("/services/collector/ack?channel="):
             asked = json.loads(request.body)["acks"]
-            return Answer(body={"acks": {str(ack): self.acked.pop(ack, False) for ack in asked}})
+            said = {ack: self.acked.get(ack, False) for ack in asked}
+            self.acked = {
+                ack: known for ack, known in self.acked.items() if not said.get(ack)
+            }  # true is said once
+            return Answer(body={"acks": said})
         if request.path != "/services/collector/event":
             return Answer(404, b"not here")
         if len(request.body) > self.largest:

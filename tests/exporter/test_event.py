@@ -299,8 +299,10 @@ def test_every_field_is_declared_once_with_a_meaning_and_its_type() -> None:
     [
         (
             {"context_index": "risk"},
-            "exporter.hec.index: 'risk' is also context_index or audit_index; "
-            "want another: the risk index holds scores only",
+            (
+                "exporter.hec.index: 'risk' is also context_index or audit_index; "
+                "want another: the risk index holds scores only"
+            ),
         ),
         ({"risk_name": "n" * 129}, "risk.name: 129 characters; want at most 128, all of them printable"),
         ({"message": "a\nb"}, "risk.message: 3 characters; want at most 256, all of them printable"),

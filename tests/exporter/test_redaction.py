@@ -217,7 +217,8 @@ def test_a_secret_is_redacted_wherever_it_stands(before: list[str], after: list[
     "unit",
     [
         "token=", 'token="', "token='", 'token=\\"', "SECRET", "- ", "://", "a://u:p@", "mysql -p ", "-",
-        "password ", "--password ", "\"'", "authorization:", "curl -u ", "token='\"", "a.", "a-", 'mysql -p"', "?token=&",
+        "password ", "--password ", "\"'", "authorization:", "curl -u ", "token='\"", "a.", "a-", 'mysql -p"',
+        "?token=&",
     ],
 )  # fmt: skip
 def test_the_work_grows_with_the_text_and_not_with_its_square(unit: str) -> None:

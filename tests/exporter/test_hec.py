@@ -1,0 +1,429 @@
+"""What the HEC sink sends, and how whole deliveries fare against servers that behave badly."""
+
+import json
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detector.events import Event, Lane, Queued
+from exporter.hec import HecSink
+from exporter.lanes import PaceSettings
+from exporter.settings import HecSettings
+from exporter.sink import Delivery, Directive
+from tests.exporter.outbox import Clock, Outbox, event, queue, run
+from tests.exporter.scripted_hec import TOKEN, Answer, ScriptedHec, refusal
+
+RISK = [event(number) for number in range(100)]
+RISK_IDS = [each.event_id for each in RISK]
+
+
+def test_a_request_is_what_splunk_documents(server: ScriptedHec, hec: Callable[..., HecSink]) -> None:
+    hec().send(Lane.RISK, queue(2))
+    [request] = server.requests
+    assert request.line == "POST /services/collector/event HTTP/1.1"
+    assert request.headers["authorization"] == f"Splunk {TOKEN}"
+    assert request.headers["content-encoding"] == "gzip"
+    assert "x-splunk-request-channel" not in request.headers
+    assert request.events == [json.loads(queued.event.body) for queued in queue(2)]
+
+
+def test_compression_can_be_off_and_a_slash_behind_the_url_is_harmless(
+    server: ScriptedHec, hec: Callable[..., HecSink]
+) -> None:
+    hec(gzip=False, url=f"{server.url}/").send(Lane.RISK, queue(1))
+    [request] = server.posts
+    assert "content-encoding" not in request.headers
+    assert request.body == queue(1)[0].event.body
+
+
+def test_one_connection_is_used_again(server: ScriptedHec, hec: Callable[..., HecSink]) -> None:
+    sink = hec()
+    server.script.extend([refusal(503, 9), Answer(302, b"x"), Answer(413, b"x" * 60_000)])
+    for _ in range(6):
+        sink.send(Lane.RISK, queue(2))
+    assert [request.connection for request in server.requests] == [1] * 6
+
+
+def test_a_connection_that_the_server_closed_while_idle_is_replaced(
+    server: ScriptedHec, hec: Callable[..., HecSink]
+) -> None:
+    sink = hec()
+    reply = b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{"code":0}'
+    server.script.append(Answer(raw=[reply]))
+    assert sink.send(Lane.RISK, queue(1)).result == "accepted"
+    while sink.send(Lane.RISK, queue(1)).result != "accepted":
+        pass  # the close may be on its way still
+    assert server.connections == 2
+
+
+def test_a_batch_stays_within_its_size(server: ScriptedHec, hec: Callable[..., HecSink]) -> None:
+    sink = hec(max_batch_bytes=1000)
+    delivery = sink.send(Lane.RISK, queue(5, padding=300))
+    assert (len(delivery.outcomes), delivery.tried) == (2, 2)
+    assert sink.send(Lane.RISK, queue(1, padding=5000)).tried == 1
+    assert len(server.posts[0].body) <= 1000
+
+
+def test_a_token_is_read_again_when_its_file_changes(
+    server: ScriptedHec, hec: Callable[..., HecSink], token_file: Path, logs: list[Any]
+) -> None:
+    """Rejected for a while, then rotated: nothing is lost, nothing is hammered."""
+    server.tokens = {"second"}
+    clock, outbox = Clock(), Outbox(*RISK[:10])
+    deliverer = outbox.deliverer(hec(clock=clock), clock)
+    began = clock.now
+    run(deliverer, clock, lambda: clock.now > began + 600)
+    assert outbox.waiting
+    assert len(server.requests) <= 600 / 60 + 8
+    assert {len(request.events) for request in server.requests[1:]} == {1}
+    token_file.write_text("second")
+    run(deliverer, clock, lambda: not outbox.waiting)
+    assert server.ids == RISK_IDS[:10]
+    assert [log["event"] for log in logs if log["event"] != "exporter.sink_paused"] == [
+        "exporter.token_loaded",
+        "exporter.token_loaded",
+        *["exporter.resumed"] * len(Lane),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (None, "No such file or directory; want a file with a token"),
+        (b"", "0 bytes; want one word of visible ASCII"),
+        (b"two words", "9 bytes; want one word of visible ASCII"),
+        (b"a\r\nX-Injected: yes", "18 bytes; want one word of visible ASCII"),
+        (b"t\xc3\xb6ken", "6 bytes; want one word of visible ASCII"),
+        (b"x" * 5000, "5000 bytes; want one word of visible ASCII"),
+    ],
+)
+def test_without_a_usable_token_nothing_is_sent(
+    server: ScriptedHec,
+    hec: Callable[..., HecSink],
+    token_file: Path,
+    logs: list[Any],
+    content: bytes | None,
+    found: str,
+) -> None:
+    token_file.unlink()
+    if content is not None:
+        token_file.write_bytes(content)
+    delivery = hec().send(Lane.RISK, queue(1))
+    assert delivery == Delivery((), Directive.PAUSE_SINK, "token_unreadable", tried=1)
+    assert server.requests == []
+    assert [log["detail"] for log in logs] == [f"{token_file}: {found}"]
+
+
+def test_a_token_file_that_becomes_unusable_leaves_the_last_token_in_use(
+    server: ScriptedHec, hec: Callable[..., HecSink], token_file: Path
+) -> None:
+    sink = hec()
+    sink.send(Lane.RISK, queue(1))
+    token_file.write_bytes(b"")
+    assert sink.send(Lane.RISK, queue(1)).result == "accepted"
+    token_file.unlink()
+    assert sink.send(Lane.RISK, queue(1)).result == "accepted"
+
+
+def test_a_server_that_echoes_the_token_does_not_put_it_into_the_log(
+    server: ScriptedHec, hec: Callable[..., HecSink], logs: list[Any]
+) -> None:
+    server.script.append(Answer(403, {"text": f"no: Splunk {TOKEN}" + "!" * 500, "code": 4}))
+    hec().send(Lane.RISK, queue(1))
+    assert TOKEN not in repr(logs)
+    assert logs[-1]["detail"] == ("no: Splunk [redacted]" + "!" * 500)[:200]
+
+
+@pytest.mark.parametrize("takes", [0, 41])
+@pytest.mark.parametrize("numbered", [True, False])
+def test_one_bad_event_among_a_hundred_is_found_and_all_others_arrive(
+    hec: Callable[..., HecSink], server: ScriptedHec, takes: int, numbered: bool
+) -> None:
+    """From a server that took the items before it, and from one that took none; with a number and without."""
+    bad = "risk-41"
+    outbox, clock = Outbox(*RISK), Clock()
+    deliverer = outbox.deliverer(hec(clock=clock), clock)
+    requests = 0
+    while outbox.waiting:
+        batch = [queued.event.event_id for queued in outbox.waiting]
+        size = min(len(batch), deliverer._lanes.allowance(Lane.RISK, clock.now) or len(batch))
+        if bad in batch[:size]:
+            at = batch.index(bad)
+            server.script.append(refusal(400, 6, at if numbered else None, takes=min(at, takes)))
+        else:
+            server.script.clear()
+        clock.now += deliverer.turn(clock.now)
+        requests += 1
+        assert requests < 60
+    assert outbox.dead == [(bad, "event_invalid")]
+    assert outbox.done == [each for each in RISK_IDS if each != bad]
+    assert sorted(set(server.ids)) == sorted(set(RISK_IDS) - {bad})
+    if not takes:
+        assert server.ids == outbox.done
+    assert len(server.requests) == 2 if numbered else 8 <= len(server.requests) <= 24
+
+
+def test_too_large_a_batch_is_split_until_it_fits(hec: Callable[..., HecSink], server: ScriptedHec) -> None:
+    server.largest = 2000
+    outbox, clock = Outbox(*RISK), Clock()
+    run(outbox.deliverer(hec(clock=clock), clock), clock, lambda: not outbox.waiting)
+    assert server.ids == RISK_IDS == outbox.done
+
+
+def test_an_event_too_large_alone_is_dead_and_holds_up_nobody(
+    hec: Callable[..., HecSink], server: ScriptedHec
+) -> None:
+    server.largest = 2000
+    outbox, clock = Outbox(*RISK[:5], event(5, padding=3000), *RISK[6:10]), Clock()
+    run(outbox.deliverer(hec(clock=clock), clock), clock, lambda: not outbox.waiting)
+    assert outbox.dead == [("risk-5", "too_large")]
+    assert server.ids == [each for each in RISK_IDS[:10] if each != "risk-5"]
+
+
+def test_a_wrong_index_pauses_its_lane_while_the_others_flow(
+    hec: Callable[..., HecSink], server: ScriptedHec, logs: list[Any]
+) -> None:
+    server.valid_indexes = {"risk", "audit"}
+    events = [event(number, lane) for number in range(30) for lane in Lane]
+    outbox, clock = Outbox(*events), Clock()
+    deliverer = outbox.deliverer(hec(clock=clock), clock, PaceSettings(batch_limit=4))
+    began = clock.now
+    run(deliverer, clock, lambda: clock.now > began + 600)
+    assert {queued.event.lane for queued in outbox.waiting} == {Lane.CONTEXT}
+    assert len(outbox.waiting) == 30
+    refused = [request for request in server.posts if request.events[0]["index"] == "context"]
+    assert len(refused) <= 600 / 60 + 8
+    assert {len(request.events) for request in refused[1:]} == {1}
+    server.valid_indexes = None
+    run(deliverer, clock, lambda: not outbox.waiting)
+    assert [each for each in server.ids if each.startswith("context")] == [f"context-{n}" for n in range(30)]
+    assert [(log["event"], log["lane"]) for log in logs if log["event"] == "exporter.resumed"] == [
+        ("exporter.resumed", "context")
+    ]
+
+
+CHANNEL = "0f1e2d3c-0000-4000-8000-000000000001"
+
+
+def test_an_acknowledged_batch_is_done_when_the_indexers_have_it(
+    hec: Callable[..., HecSink], server: ScriptedHec, clock: Clock
+) -> None:
+    server.ack_at_once = False
+    sink = hec(ack=True, channel=CHANNEL)
+    assert sink.send(Lane.RISK, queue(2)) == Delivery(result="accepted", after_s=1.0, tried=2)
+    assert sink.in_flight(Lane.RISK) == 2
+    assert sink.send(Lane.RISK, queue(2)) == Delivery(after_s=1.0)
+    clock.now += 1.0
+    assert sink.send(Lane.RISK, queue(2)) == Delivery(after_s=1.0)
+    server.acked = {0: True}
+    assert sink.send(Lane.RISK, queue(2)).outcomes == ()  # it is asked once a second
+    clock.now += 1.0
+    assert len(sink.send(Lane.RISK, queue(2)).outcomes) == 2
+    assert sink.in_flight(Lane.RISK) == 0
+    assert [request.line.split(" ")[1] for request in server.requests] == [
+        "/services/collector/event",
+        *[f"/services/collector/ack?channel={CHANNEL}"] * 3,
+    ]
+    assert {request.headers["x-splunk-request-channel"] for request in server.requests} == {CHANNEL}
+    assert json.loads(server.requests[-1].body) == {"acks": [0]}
+
+
+def test_a_batch_in_flight_holds_up_no_further_one(
+    hec: Callable[..., HecSink], server: ScriptedHec, clock: Clock
+) -> None:
+    server.ack_at_once = False
+    sink = hec(ack=True)
+    for count in range(1, 9):
+        assert sink.send(Lane.RISK, queue(count)).tried == 1
+    assert sink.send(Lane.RISK, queue(9)) == Delivery(after_s=1.0)  # eight are enough
+    assert sink.in_flight(Lane.RISK) == 8
+    server.acked[3] = True
+    clock.now += 1.0
+    sent = sink.send(Lane.RISK, queue(9))
+    assert ([outcome.sequence for outcome in sent.outcomes], sent.tried) == ([3], 1)
+
+
+def test_a_batch_that_is_never_acknowledged_is_sent_again_whole_on_its_channel(
+    hec: Callable[..., HecSink], server: ScriptedHec, clock: Clock, logs: list[Any]
+) -> None:
+    server.ack_at_once = False
+    sink = hec(ack=True)
+    outbox = Outbox(*RISK[:3])
+    deliverer = outbox.deliverer(sink, clock)
+    began = clock.now
+    run(deliverer, clock, lambda: len(server.posts) == 1)
+    outbox.waiting += [Queued(sequence, each) for sequence, each in enumerate(RISK[3:5], 3)]
+    run(deliverer, clock, lambda: len(server.posts) >= 4)
+    assert clock.now >= began + 120
+    assert [[envelope["event"]["event_id"] for envelope in request.events] for request in server.posts] == [
+        RISK_IDS[:3],
+        RISK_IDS[3:5],
+        RISK_IDS[:3],
+        RISK_IDS[3:5],
+    ]
+    assert len({request.headers["x-splunk-request-channel"] for request in server.posts}) == 1
+    assert outbox.done == []
+    server.acked = dict.fromkeys(server.acked, True)
+    run(deliverer, clock, lambda: not outbox.waiting)
+    assert outbox.done == RISK_IDS[:5]
+    assert [log["batches"] for log in logs if log["event"] == "exporter.ack_timed_out"] in ([2], [1, 1])
+    polls = len(server.requests) - len(server.posts)
+    assert polls <= clock.now - began + 2
+
+
+def test_a_late_acknowledgement_counts(
+    hec: Callable[..., HecSink], server: ScriptedHec, clock: Clock
+) -> None:
+    server.ack_at_once = False
+    outbox = Outbox(*RISK[:3])
+    deliverer = outbox.deliverer(hec(ack=True), clock)
+    began = clock.now
+    run(deliverer, clock, lambda: clock.now > began + 110)
+    server.acked = {0: True}
+    run(deliverer, clock, lambda: not outbox.waiting)
+    assert len(server.posts) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "directive", "label"),
+    [
+        (refusal(503, 9), Directive.RETRY, "server_busy"),
+        (refusal(400, 14), Directive.PAUSE_SINK, "ack_disabled"),
+        (refusal(403, 4), Directive.PAUSE_SINK, "token_invalid"),
+        (refusal(200, 0), Directive.RETRY, "ack_reply_unreadable"),
+        (refusal(400, 6), Directive.RETRY, "ack_reply_unreadable"),
+        (Answer(413, b""), Directive.RETRY, "ack_reply_unreadable"),
+        (Answer(200, {"acks": [0]}), Directive.RETRY, "not_success"),
+        (Answer(200, b"<html>"), Directive.RETRY, "not_success"),
+    ],
+)
+def test_a_poll_that_fails_keeps_the_batch_and_asks_again(
+    hec: Callable[..., HecSink],
+    server: ScriptedHec,
+    clock: Clock,
+    answer: Answer,
+    directive: Directive,
+    label: str,
+) -> None:
+    server.ack_at_once = False
+    sink = hec(ack=True)
+    sink.send(Lane.RISK, queue(2))
+    server.script.append(answer)
+    clock.now += 1.0
+    assert sink.send(Lane.RISK, queue(3)) == Delivery((), directive, label)
+    assert sink.in_flight(Lane.RISK) == 2
+    server.acked = {0: True}
+    clock.now += 1.0
+    assert len(sink.send(Lane.RISK, queue(2)).outcomes) == 2
+
+
+@pytest.mark.parametrize("acks", [{"0": "true"}, {"0": 1}, {"x": True}, {"7": True}, {"\u0663": True}, {}])
+def test_only_true_acknowledges_and_only_what_was_sent(
+    hec: Callable[..., HecSink], server: ScriptedHec, clock: Clock, acks: dict[str, Any]
+) -> None:
+    server.ack_at_once = False
+    sink = hec(ack=True)
+    sink.send(Lane.RISK, queue(2))
+    server.script.append(Answer(200, {"acks": acks}))
+    clock.now += 1.0
+    assert sink.send(Lane.RISK, queue(2)).outcomes == ()
+    assert sink.in_flight(Lane.RISK) == 2
+
+
+def test_acceptance_without_an_ack_id_counts_and_warns(
+    hec: Callable[..., HecSink], server: ScriptedHec, logs: list[Any]
+) -> None:
+    server.script.append(refusal(200, 0))
+    assert len(hec(ack=True).send(Lane.RISK, queue(2)).outcomes) == 2
+    assert logs[-1]["event"] == "exporter.ack_missing"
+
+
+@pytest.mark.parametrize("answer", [refusal(400, 6, 1), refusal(400, 6), Answer(413, b"")])
+def test_a_batch_that_is_refused_when_sent_again_is_made_up_anew(
+    hec: Callable[..., HecSink], server: ScriptedHec, clock: Clock, answer: Answer
+) -> None:
+    server.ack_at_once = False
+    sink = hec(ack=True)
+    sink.send(Lane.RISK, queue(3))
+    clock.now += 121.0
+    sink.send(Lane.RISK, queue(3))  # asks once more, then expires and sends it again
+    clock.now += 121.0
+    server.script.extend([Answer(200, {"acks": {}}), answer])
+    refused = sink.send(Lane.RISK, queue(3))
+    assert refused.directive in {Directive.REFUSED, Directive.SPLIT}
+    assert sink.in_flight(Lane.RISK) == 0
+
+
+def test_a_batch_to_be_sent_again_waits_for_a_server_that_is_busy(
+    hec: Callable[..., HecSink], server: ScriptedHec, clock: Clock
+) -> None:
+    server.ack_at_once = False
+    sink = hec(ack=True)
+    sink.send(Lane.RISK, queue(3))
+    clock.now += 121.0
+    server.script.extend([Answer(200, {"acks": {}}), refusal(503, 9)])
+    assert sink.send(Lane.RISK, queue(5)) == Delivery((), Directive.RETRY, "server_busy", tried=3)
+    assert sink.in_flight(Lane.RISK) == 3
+    assert sink.send(Lane.RISK, queue(5)).tried == 3
+    assert sink.send(Lane.RISK, queue(5)).tried == 2
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 5), max_size=30), st.booleans())
+def test_whatever_the_server_answers_nothing_is_lost_and_the_accepted_is_in_order(
+    faults: list[int], ack: bool
+) -> None:
+    answers = [
+        refusal(503, 9, takes=3),
+        refusal(403, 4),
+        refusal(400, 7),
+        Answer(413, b""),
+        Answer(200, b"<html>"),
+        Answer(raw=[b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"], takes=1),
+    ]
+    with ScriptedHec() as server, tempfile.NamedTemporaryFile() as path:
+        path.write(TOKEN.encode())
+        path.flush()
+        server.script.extend(answers[fault] for fault in faults)
+        clock = Clock()
+        sink = HecSink(HecSettings(server.url, path.name, ack=ack), clock, lambda: 0.0)
+        outbox = Outbox(*RISK)
+        run(outbox.deliverer(sink, clock, PaceSettings(batch_limit=32)), clock, lambda: not outbox.waiting)
+        sink.close()
+        dead = {event_id for event_id, _ in outbox.dead}
+        assert {*outbox.done, *dead} == set(RISK_IDS)
+        first = list(dict.fromkeys(server.ids))
+        assert set(first) >= set(outbox.done)
+        assert first == [each for each in RISK_IDS if each in set(first)]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (
+            {"url": ""},
+            "exporter.hec.url: empty; want the base URL of the collector, such as https://splunk:8088",
+        ),
+        ({"url": "splunk:8088"}, "exporter.hec.url: 'splunk:8088'; want http:// or https:// and a host"),
+        ({"proxy_url": "p:1"}, "exporter.hec.proxy_url: 'p:1'; want http:// or https:// and a host"),
+        (
+            {"ack": True, "ack_timeout_s": 5.0},
+            "exporter.hec.ack_timeout: 5s; want 120s or more: indexing takes time",
+        ),
+    ],
+)
+def test_settings_say_what_they_want(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        HecSettings(**{"url": "http://h", "token_file": "t", **wrong})
+
+
+def test_an_event_is_sent_as_it_was_encoded(server: ScriptedHec, hec: Callable[..., HecSink]) -> None:
+    body = '{"event":{"event_id":"é 😀"}}'.encode()
+    hec(gzip=False).send(Lane.RISK, [Queued(0, Event(Lane.RISK, "x", body))])
+    assert server.posts[0].body == body

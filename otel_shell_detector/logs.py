@@ -149,8 +149,8 @@ def _as_json(_logger: object, _method: str, fields: Fields) -> str:
 
 
 def _json(value: object) -> str:
-    """In ASCII, so that a terminal finds nothing to act on; DEL is the one that JSON does not escape."""
-    return json.dumps(_plain(value), allow_nan=False).replace("\x7f", "\\u007f")
+    """In printable ASCII, so that a terminal finds nothing to act on."""
+    return json.dumps(_plain(value), ensure_ascii=True, allow_nan=False)
 
 
 def _as_text(_logger: object, _method: str, fields: Fields) -> str:

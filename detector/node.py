@@ -64,6 +64,7 @@ class Node:
         self._bins = OpenBins()
         self._without_memory: int | None = 0
         """Samples so far, none of which had a memory point; ``None`` once it is known."""
+        self._ran_ns = 0
         self.last_frame_ns = 0
 
     # --- what is known
@@ -99,7 +100,8 @@ class Node:
         gone = next((since for shell, since in self._absent.items() if self._may_exit(shell)), None)
         if gone is not None:
             yield gone + EXIT_HOLD_NS, 1
-        if self._shells:
+        # While a window is open there may be candidates; without one every shell here is an open session.
+        if self._shells and not self._bins:
             yield self.last_frame_ns + self._rules.horizon_ns, 2
 
     def _may_exit(self, shell: Shell) -> bool:
@@ -114,6 +116,8 @@ class Node:
             due_ns, rank = min(self._deadlines(), default=(now_ns + 1, 0))
             if due_ns > now_ns:
                 return
+            # What had to wait for a window is released with it, not before what that window tells.
+            due_ns = self._ran_ns = max(due_ns, self._ran_ns)
             if rank == 0:
                 for number, item in self._bins.close_due():
                     self._close_bin(number, item.windows, due_ns)
@@ -325,10 +329,7 @@ class Node:
 
     def _close_everything(self, reason: CloseReason, release_ns: int) -> None:
         for shell in list(self._all()):
-            if shell.state is State.OPEN:
-                self._close(shell, reason, release_ns)
-            else:
-                self._drop(shell)
+            self._close(shell, reason, release_ns)
 
     def _close(self, shell: Shell, reason: CloseReason, release_ns: int) -> None:
         shell.state = State.CLOSED

@@ -8,6 +8,7 @@ import pytest
 
 from detector.counts import Count
 from detector.rules import Rules
+from detector.sessions import Shell, _joined
 from detector.types import Evidence, NodeId, Point, SessionRow, ShellId
 from tests.detector.world import (
     HOST,
@@ -434,3 +435,48 @@ def test_points_of_several_bins_in_one_frame_go_where_they_belong() -> None:
     world.feed(0, record(25, sample(25, points)))
     world.finish(close_sessions=True)
     assert world.findings[-1].span.windows == 2
+
+
+def test_a_node_that_reports_again_is_silent_from_then_on() -> None:
+    world = World()
+    world.scrape(5, sample(5))
+    world.run_to(25)
+    world.scrape(25, sample(25))
+    world.run_to(3624.9)
+    assert world.story() == [("opened", 23, None)]
+    world.run_to(3625)
+    assert world.story()[1:] == [("closed", 23, "node_silent")]
+
+
+def test_a_node_is_not_silent_before_its_windows_have_closed() -> None:
+    world = World(Rules(horizon_ns=20 * 10**9, lateness_ns=20 * 10**9))
+    world.scrape(5, sample(5))
+    world.run_to(34.9)
+    assert world.findings == []
+    world.run_to(35)
+    assert world.story() == [("opened", 23, None), ("closed", 23, "node_silent")]
+
+
+def test_a_fresh_frame_with_old_points_of_a_closed_session_changes_nothing() -> None:
+    world = World()
+    world.scrape(5, sample(5))
+    for at in range(15, 150, 10):
+        world.scrape(at)
+    world.feed(146, record(145, sample(145, memory(5))))
+    world.run_to(400)
+    assert world.story() == [("opened", 23, None), ("closed", 23, "exited")]
+    assert world.detector.tracked() == 0
+
+
+def test_told_bins_are_kept_in_few_intervals_and_none_is_lost() -> None:
+    intervals = [(number * 100 + number, number * 100 + number + 5) for number in range(12)]
+    joined = _joined(tuple(intervals))
+    assert len(joined) == 8
+    assert all(any(low <= a and b <= high for low, high in joined) for a, b in intervals)
+
+
+def test_a_memory_that_is_empty_leaves_nothing_told_when_it_restarts() -> None:
+    shell = Shell(ShellId(NODE, HOST, 23, 0, "sh"))
+    shell.restart_at(5, Rules())
+    shell.restart_at(3, Rules())
+    assert not any(shell.is_told(number, Rules()) for number in range(10))

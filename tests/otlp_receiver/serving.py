@@ -119,6 +119,12 @@ def serving(
         server.stop(CLIENT_DEADLINE_S)
 
 
+def half_open(released: threading.Event, *first: bytes) -> Iterator[bytes]:
+    """The messages of a call that does not end by itself."""
+    yield from first
+    released.wait(120)
+
+
 def receiver_samples() -> dict[str, float]:
     """Every sample of the receiver's metrics but those that depend on how long something took."""
     return {

@@ -6,24 +6,18 @@ import random
 import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from structlog.testing import capture_logs
 
-from otlp_receiver.auth import TokensUnreadable
 from otlp_receiver.reading import read_request
-from otlp_receiver.server import SERVICE, CannotListen, NotAccepted, Server, TlsSettings
+from otlp_receiver.server import NotAccepted
 from tests.otlp_receiver.captures import BY_NAME, bare, requests
 from tests.otlp_receiver.encode import data, frame, memory, process, request
 from tests.otlp_receiver.random_wire import mutated
-from tests.otlp_receiver.serving import EXPORT, SETTINGS, Answered, Sink, answered, moved, serving
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.otlp_receiver.serving import Answered, half_open, moved, serving
 
 Code = grpc.StatusCode
 TESTDATA = Path(__file__).parent / "testdata"
@@ -268,12 +262,6 @@ def test_a_call_of_no_or_two_messages_is_an_invalid_argument(messages: list[byte
     assert changes == {"requests_total INVALID_ARGUMENT": 1, f"refused_total {reason}": 1}
 
 
-def half_open(released: threading.Event, *first: bytes) -> Iterator[bytes]:
-    """The messages of a call that does not end by itself."""
-    yield from first
-    released.wait(120)
-
-
 @pytest.mark.parametrize("first", [[], [ONE_SHELL]], ids=["without a message", "with one but no end"])
 def test_a_call_whose_message_does_not_come_whole_is_cancelled(first: list[bytes]) -> None:
     released = threading.Event()
@@ -316,126 +304,6 @@ def test_more_half_open_streams_than_workers_hold_them_no_longer_than_the_timeou
         # A stream that got a worker was cancelled; those behind the good calls are ended by the stop.
         assert any(stream.done() and stream.code() is Code.CANCELLED for stream in streams)
         released.set()
-
-
-# --- credentials
-
-
-def test_without_a_valid_token_nothing_is_taken(tmp_path: Path) -> None:
-    tokens = tmp_path / "tokens"
-    tokens.write_text("first\nsecond\n")
-
-    def bearer(token: str) -> dict[str, object]:
-        return {"metadata": (("authorization", f"Bearer {token}"),)}
-
-    refused = Answered(Code.UNAUTHENTICATED, "want a valid bearer token in the metadata")
-    with moved() as changes, serving(bearer_token_file=tokens) as running:
-        assert running.export(ONE_SHELL) == refused
-        assert running.export(ONE_SHELL, **bearer("third")) == refused
-        assert running.export(ONE_SHELL, **bearer("first")) == Answered(Code.OK)
-        assert running.export(ONE_SHELL, **bearer("second")) == Answered(Code.OK)
-        tokens.write_text("second\nthird\n")
-        assert running.export(ONE_SHELL, **bearer("first")) == refused
-        assert running.export(ONE_SHELL, **bearer("third")) == Answered(Code.OK)
-    assert changes["requests_total UNAUTHENTICATED"] == 3
-    assert changes["refused_total unauthenticated"] == 3
-    assert len(running.sink.taken) == 3
-
-
-def test_credentials_are_asked_before_the_body_is_received(tmp_path: Path) -> None:
-    tokens = tmp_path / "tokens"
-    tokens.write_text("first\n")
-    released = threading.Event()
-    with serving(bearer_token_file=tokens) as running:
-        assert running.stream(half_open(released)).code is Code.UNAUTHENTICATED
-        released.set()
-
-
-def test_a_server_without_a_readable_token_is_not_made(tmp_path: Path) -> None:
-    with pytest.raises(TokensUnreadable):
-        Server(replace(SETTINGS, bearer_token_file=tmp_path / "absent"), BY_NAME, Sink())
-
-
-# --- the transport
-
-
-def test_health_is_told_of_the_server_and_of_its_service() -> None:
-    Status = health_pb2.HealthCheckResponse  # noqa: N806  # a class
-    with serving() as running:
-        health: Any = health_pb2_grpc.HealthStub(running.channel)
-
-        def status(service: str) -> int:
-            response: health_pb2.HealthCheckResponse = health.Check(
-                health_pb2.HealthCheckRequest(service=service)
-            )
-            return response.status
-
-        assert (status(""), status(SERVICE)) == (Status.SERVING, Status.SERVING)
-        with pytest.raises(grpc.RpcError) as unknown:
-            status("other")
-        assert answered(unknown.value).code is Code.NOT_FOUND
-        running.server.drain()
-        assert (status(""), status(SERVICE)) == (Status.NOT_SERVING, Status.NOT_SERVING)
-
-
-def test_other_methods_are_unimplemented() -> None:
-    with serving() as running:
-        with pytest.raises(grpc.RpcError) as other:
-            export(running.channel, "/opentelemetry.proto.collector.trace.v1.TraceService/Export")
-        assert answered(other.value).code is Code.UNIMPLEMENTED
-
-
-def test_a_taken_port_is_named() -> None:
-    with serving() as running:
-        endpoint = f"127.0.0.1:{running.server.port}"
-        second = Server(replace(SETTINGS, endpoint=endpoint), BY_NAME, Sink())
-        with pytest.raises(CannotListen) as error:
-            second.start()
-        assert str(error.value) == f"{endpoint}: cannot be bound: want a free host:port of this machine"
-        second.stop(0)
-
-
-def secure(running_port: int, client: str = "") -> grpc.Channel:
-    def read(name: str) -> bytes:
-        return (TESTDATA / name).read_bytes()
-
-    credentials = grpc.ssl_channel_credentials(
-        read("ca.pem"), read(f"{client}.key") if client else None, read(f"{client}.pem") if client else None
-    )
-    return grpc.secure_channel(f"localhost:{running_port}", credentials)
-
-
-def test_tls_serves_senders_that_trust_the_certificate() -> None:
-    tls = TlsSettings(TESTDATA / "server.pem", TESTDATA / "server.key")
-    with serving(tls=tls) as running:
-        with secure(running.server.port) as channel:
-            assert export(channel) == b""
-        assert running.export(ONE_SHELL).code is Code.UNAVAILABLE  # in clear
-    assert len(running.sink.taken) == 1
-
-
-def test_with_a_client_ca_only_its_clients_are_served() -> None:
-    tls = TlsSettings(TESTDATA / "server.pem", TESTDATA / "server.key", TESTDATA / "ca.pem")
-    with serving(tls=tls) as running:
-        with secure(running.server.port, "client") as channel:
-            assert export(channel) == b""
-        for client in ("", "stranger"):
-            with secure(running.server.port, client) as channel, pytest.raises(grpc.RpcError) as error:
-                export(channel)
-            assert answered(error.value).code is Code.UNAVAILABLE
-    assert len(running.sink.taken) == 1
-
-
-def test_a_certificate_that_is_none_is_named() -> None:
-    readme = TESTDATA / "README.md"
-    server = Server(replace(SETTINGS, tls=TlsSettings(readme, readme)), BY_NAME, Sink())
-    with pytest.raises(CannotListen) as error:
-        server.start()
-    assert str(error.value) == (
-        "127.0.0.1:0: cannot be bound: want a free host:port of this machine, "
-        f"and a certificate and key that fit in {readme} and {readme}"
-    )
-    server.stop(0)
 
 
 def test_mutated_requests_are_answered_and_never_raise_out_of_the_handler() -> None:

@@ -50,7 +50,7 @@ def test_a_reused_pid_is_another_shell_and_sigterm_delivers_open_windows(started
     namespace.stdin.flush()
     until("the second closes the first", lambda: bool(_ours(service.events("closed"))), 60)
 
-    # A bash that got another pid on the way to this one may have been scraped too: it is a shell, but not ours.
+    # A bash that got another pid on the way to this one may have been scraped too: a shell, but not ours.
     first, second = _ours(service.events("opened"))
     (closed,) = _ours(service.events("closed"))
     assert second["process.start_time"] - first["process.start_time"] > 2

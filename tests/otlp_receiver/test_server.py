@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import threading
 from dataclasses import replace
-from pathlib import Path
 
 import grpc
 import pytest
@@ -20,7 +19,6 @@ from tests.otlp_receiver.random_wire import mutated
 from tests.otlp_receiver.serving import Answered, half_open, moved, serving
 
 Code = grpc.StatusCode
-TESTDATA = Path(__file__).parent / "testdata"
 ONE_SHELL = request(frame(process()))
 QUIET = request(frame({"system": "x"}))
 
@@ -30,11 +28,6 @@ def padded(size: int) -> bytes:
     body = data(15, bytes(size - 4))
     assert len(body) == size
     return body
-
-
-def export(channel: grpc.Channel, method: str = EXPORT) -> bytes:
-    call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
-    return call(ONE_SHELL, timeout=60)
 
 
 # --- the table of answers

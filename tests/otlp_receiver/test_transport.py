@@ -14,20 +14,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from otlp_receiver.auth import TokensUnreadable
 from otlp_receiver.server import SERVICE, CannotListen, Server, TlsSettings
 from tests.otlp_receiver.captures import BY_NAME
-from tests.otlp_receiver.encode import data, frame, process, request
+from tests.otlp_receiver.encode import frame, process, request
 from tests.otlp_receiver.serving import EXPORT, SETTINGS, Answered, Sink, answered, half_open, moved, serving
 
 Code = grpc.StatusCode
 TESTDATA = Path(__file__).parent / "testdata"
 ONE_SHELL = request(frame(process()))
-QUIET = request(frame({"system": "x"}))
-
-
-def padded(size: int) -> bytes:
-    """A request without frames of exactly ``size`` bytes."""
-    body = data(15, bytes(size - 4))
-    assert len(body) == size
-    return body
 
 
 def export(channel: grpc.Channel, method: str = EXPORT) -> bytes:

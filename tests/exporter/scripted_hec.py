@@ -144,6 +144,7 @@ class ScriptedHec:
         try:
             if self._tls:
                 connection = self._tls.wrap_socket(connection, server_side=True)
+                self._open.append(connection)
             with connection, connection.makefile("rb") as stream:
                 while request := self._read(stream, number):
                     self.requests.append(request)
@@ -160,7 +161,7 @@ class ScriptedHec:
 
     @staticmethod
     def _read(stream: Any, number: int) -> Request | None:
-        line = stream.readline().decode().strip()
+        line = stream.readline().decode("latin-1").strip()
         if not line:
             return None
         headers = {}

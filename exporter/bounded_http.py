@@ -112,14 +112,15 @@ class HttpClient:
 
 
 def _read(response: urllib3.BaseHTTPResponse) -> bytes | None:
-    """The body; ``None`` if it is too long. Content encodings stay as they are: we asked for none."""
+    """The body; ``None`` if it is too long. Content encodings stay as they are: we asked for none.
+
+    Raises :class:`urllib3.exceptions.IncompleteRead` if it ends before its Content-Length.
+    """
     content = bytearray()
     while chunk := response.read1(_CHUNK_BYTES, decode_content=False):
         content += chunk
         if len(content) > REPLY_LIMIT_BYTES:
             return None
-    if response.length_remaining:
-        raise ConnectionResetError(f"the reply was cut: {response.length_remaining} bytes are missing")
     return bytes(content)
 
 

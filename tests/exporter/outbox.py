@@ -60,7 +60,7 @@ class Outbox:
     def deliverer(
         self,
         sink: Sink,
-        clock: Clock,
+        clock: Callable[[], float],
         pace: PaceSettings | None = None,
         jitter: Callable[[], float] = lambda: 1.0,
     ) -> Deliverer:

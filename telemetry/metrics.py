@@ -198,7 +198,7 @@ EXPORTER_ATTEMPTS: Final = _counter(
     "sink",
     "result",
     sink=_SINKS,
-    result="accepted, or a row of the answer table (docs/splunk.md)",
+    result="accepted, or a label of a row of exporter/hec_answers.py or exporter/lines.py",
 )
 EXPORTER_DEAD_LETTERS: Final = _counter(
     "exporter_dead_letters",
@@ -206,7 +206,7 @@ EXPORTER_DEAD_LETTERS: Final = _counter(
     "lane",
     "reason",
     lane=_LANES,
-    reason="a row of the answer table (docs/splunk.md)",
+    reason="event_invalid, event_field_missing, event_field_blank, fields_invalid, too_large",
 )
 EXPORTER_LANE_STATE: Final = _gauge(
     "exporter_lane_state",

@@ -39,7 +39,7 @@ def splunk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def test_a_real_server_takes_all_events_but_the_bad_one(
     splunk: Splunk, tmp_path: Path, bad: bytes, reason: str
 ) -> None:
-    """It says which one for `fields` alone, and says it counting from 0; the others are found by bisection."""
+    """It names the one for `fields` alone, counting from 0; the others are found by bisection."""
     token = tmp_path / "token"
     token.write_text("any-will-do")
     url = f"http://127.0.0.1:{splunk.port}"

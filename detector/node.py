@@ -57,8 +57,7 @@ class Node:
         self._out = out
         self._boot = BootTime()
         self._progress = Progress(rules.window_ns)
-        self._shells: dict[int, list[Shell]] = {}
-        """By pid."""
+        self._shells: dict[ShellId, Shell] = {}
         self._absent: dict[Shell, int] = {}
         """Since when (service time) an open session's shell is absent, in that order."""
         self._bins = OpenBins()
@@ -75,14 +74,14 @@ class Node:
 
     def open_sessions(self) -> int:
         """How many sessions are open."""
-        return sum(shell.state is State.OPEN for shell in self._all())
+        return sum(shell.state is State.OPEN for shell in self._shells.values())
 
     def unknown(self, record: Record) -> Iterator[ShellId]:
         """The identities of a record for which the store must be asked before the record is fed."""
         for sample in record.samples:
             if any(point.value and invalid_reason(point) is None for point in sample.points):
                 shell_id = self._identify(sample, record.init_start_ns)
-                shell = self._find(shell_id)
+                shell = self._shells.get(shell_id)
                 # A candidate too: a deadline may end it before the record is fed. What becomes of an open
                 # session by then is among the rows that were not taken yet.
                 if shell is None or shell.state is not State.OPEN:
@@ -173,13 +172,13 @@ class Node:
         shell_id = self._identify(sample, arrival.record.init_start_ns)
         if shell_id.start_ns != sample.start_ns:
             self._out.count(Count.START_CORRECTED)
-        shell = self._find(shell_id)
+        shell = self._shells.get(shell_id)
         if shell is None:
             shell = Shell(shell_id)
             if self._budget.exhausted():
                 self._tell_untracked(shell, sample, valid, arrival, answers)
                 return None
-            self._shells.setdefault(shell_id.pid, []).append(shell)
+            self._shells[shell_id] = shell
             self._budget.used += 1
         if positive and not shell.known:
             self._recall(shell, answers.get(shell_id) or self._out.row(shell_id))
@@ -253,15 +252,15 @@ class Node:
             return
         oldest, newest = bounds
         if changed:
-            for shell in self._all():
+            for shell in self._shells.values():
                 if shell.went_back(newest, self._rules):
                     shell.restart_at(newest, self._rules)
                     self._out.count(Count.CLOCK_WENT_BACK)
         # Candidates too: a session that opens late must not wait for the next scrape to be found absent.
-        for shell in self._all() if changed else touched:
+        for shell in self._shells.values() if changed else touched:
             if shell.state is State.CLOSED or shell.sign_ns // self._rules.window_ns >= oldest:
                 self._absent.pop(shell, None)
-            elif self._find(shell.id) is shell:
+            elif self._shells.get(shell.id) is shell:
                 self._absent.setdefault(shell, now_ns)
 
     # --- sessions
@@ -284,14 +283,13 @@ class Node:
                 self._renotify(shell, number, release_ns)
         # After all windows of the bin: that of the process which ended counts, whichever of the two comes
         # first here.
-        for shell in confirmed:
-            self._close_reused(shell, release_ns)
+        if confirmed:
+            self._close_reused(confirmed, release_ns)
 
     def _open(self, shell: Shell, release_ns: int, window: Window) -> None:
         shell.state = State.OPEN
         span = shell.total.span(self._rules.window_ns)
-        shell.notified_end_ns = span.window_end_ns
-        shell.since_notified = None
+        shell.notified(span.window_end_ns)
         self._out.opened(shell, span, release_ns, window.arrived_ns)
 
     def _open_early(self, shell: Shell, valid: list[Point], arrival: Arrival) -> None:
@@ -303,32 +301,32 @@ class Node:
             return
         shell.early_bin = number
         shell.state = State.OPEN
-        shell.notified_end_ns = (number + 1) * self._rules.window_ns
+        shell.notified((number + 1) * self._rules.window_ns)
         self._out.opened_early(shell, window, arrival.service_ns)
 
     def _renotify(self, shell: Shell, number: int, release_ns: int) -> None:
         end_ns = (number + 1) * self._rules.window_ns
-        if shell.since_notified is None or end_ns < shell.notified_end_ns + self._rules.renotify_ns:
+        since = shell.since_notified
+        if not since.windows or end_ns < shell.notified_end_ns + self._rules.renotify_ns:
             return
         shell.ordinal += 1
-        shell.notified_end_ns = end_ns
-        self._out.ongoing(shell, shell.since_notified, release_ns)
-        shell.since_notified = None
+        shell.notified(end_ns)
+        self._out.ongoing(shell, since, release_ns)
 
-    def _close_reused(self, opened: Shell, release_ns: int) -> None:
+    def _close_reused(self, confirmed: list[Shell], release_ns: int) -> None:
         """A pid has one process at a time: of two sessions with starts apart the earlier one is over."""
-        for other in list(self._shells.get(opened.id.pid, ())):
-            if opened.state is not State.OPEN:
-                return
-            starts = (opened.id.start_ns, other.id.start_ns)
-            if other.state is not State.OPEN or not other.total.windows or not all(starts):
-                continue
-            if abs(starts[0] - starts[1]) > START_TOLERANCE_NS:
-                earlier = min(opened, other, key=lambda shell: shell.id.start_ns)
-                self._close(earlier, CloseReason.PID_REUSED, release_ns)
+        of_pid: dict[int, list[Shell]] = {shell.id.pid: [] for shell in confirmed}
+        for shell in self._shells.values():
+            if shell.id.start_ns and shell.id.pid in of_pid and shell.total.windows:
+                of_pid[shell.id.pid].append(shell)
+        for shells in of_pid.values():
+            latest_ns = max((shell.id.start_ns for shell in shells), default=0)
+            for shell in shells:
+                if latest_ns - shell.id.start_ns > START_TOLERANCE_NS:
+                    self._close(shell, CloseReason.PID_REUSED, release_ns)
 
     def _close_everything(self, reason: CloseReason, release_ns: int) -> None:
-        for shell in list(self._all()):
+        for shell in list(self._shells.values()):
             self._close(shell, reason, release_ns)
 
     def _close(self, shell: Shell, reason: CloseReason, release_ns: int) -> None:
@@ -359,26 +357,15 @@ class Node:
 
     # --- the container
 
-    def _all(self) -> Iterator[Shell]:
-        for shells in self._shells.values():
-            yield from shells
-
-    def _find(self, shell_id: ShellId) -> Shell | None:
-        return next((shell for shell in self._shells.get(shell_id.pid, ()) if shell.id == shell_id), None)
-
     def _forget_if_empty(self, shell: Shell) -> None:
         if shell.state is not State.OPEN and not shell.open_windows:
             self._drop(shell)
 
     def _drop(self, shell: Shell) -> None:
-        shells = self._shells.get(shell.id.pid, [])
-        if shell not in shells:
-            return
-        shells.remove(shell)
-        if not shells:
-            del self._shells[shell.id.pid]
-        self._absent.pop(shell, None)
-        self._budget.used -= 1
+        if self._shells.get(shell.id) is shell:
+            del self._shells[shell.id]
+            self._absent.pop(shell, None)
+            self._budget.used -= 1
 
 
 def _sign_of_life(sample: Sample, valid: list[Point]) -> int:

@@ -51,7 +51,9 @@ class Shell:
         "_bits",
         "_lowest",
         "_newest",
+        "_since_notified",
         "_spent",
+        "_total",
         "early_bin",
         "floor_ns",
         "id",
@@ -62,9 +64,7 @@ class Shell:
         "ordinal",
         "sightings",
         "sign_ns",
-        "since_notified",
         "state",
-        "total",
     )
 
     def __init__(self, shell_id: ShellId) -> None:
@@ -79,13 +79,28 @@ class Shell:
         self.open_windows = 0
         self.sign_ns = 0
         self.sightings: evidence.Sightings = ()
-        self.total = Tally()
-        self.since_notified: Tally | None = None
+        self._total = b""
+        self._since_notified = b""
         self._newest: int | None = None
         self._bits = 0
         self._lowest = 0
         self._spent: tuple[tuple[int, int], ...] = ()
         """Intervals of bins that were told in memories before this one."""
+
+    @property
+    def total(self) -> Tally:
+        """Of all surviving windows so far; a copy."""
+        return Tally.unpack(self._total)
+
+    @property
+    def since_notified(self) -> Tally:
+        """Of the surviving windows since the last finding; a copy."""
+        return Tally.unpack(self._since_notified)
+
+    def notified(self, end_ns: int) -> None:
+        """A finding went out whose last window ends there."""
+        self.notified_end_ns = end_ns
+        self._since_notified = b""
 
     def is_told(self, number: int, rules: Rules) -> bool:
         """Whether that bin was counted: in this incarnation or before it, or before the clock went back."""
@@ -108,14 +123,16 @@ class Shell:
         self._remember(number, rules)
         self.sightings = evidence.merge(self.sightings, window.sightings)
         window_means = means(window.points)
-        self.total.add(window_means, window.first, window.last)
+        total = self.total
+        total.add(window_means, window.first, window.last)
+        self._total = total.pack()
         if number == self.early_bin:
             # It was told when it was still open.
             self.early_bin = None
             return
-        if self.since_notified is None:
-            self.since_notified = Tally()
-        self.since_notified.add(window_means, window.first, window.last)
+        since = self.since_notified
+        since.add(window_means, window.first, window.last)
+        self._since_notified = since.pack()
 
     def _remember(self, number: int, rules: Rules) -> None:
         if self._newest is None:
@@ -146,7 +163,9 @@ class Shell:
         self._newest = self._lowest = number
         self.sign_ns = start_ns
         self.notified_end_ns = min(self.notified_end_ns, start_ns + rules.window_ns)
-        self.total.rewind()
+        total = self.total
+        total.rewind()
+        self._total = total.pack()
 
     def last_told_ns(self, rules: Rules) -> int:
         """The event time up to which the next incarnation must not count anything."""

@@ -106,7 +106,7 @@ def ports(log: Path, service: subprocess.Popen[bytes]) -> tuple[int, int]:
             if '"receiver_port"' in line and line.endswith("}"):
                 started = json.loads(line)
                 return int(started["receiver_port"]), int(started["http_port"])
-        time.sleep(0.05)
+        time.sleep(0.05)  # a file that another process writes says no word when it grows
     raise RuntimeError("the service did not start:\n" + log.read_text(errors="replace"))
 
 
@@ -141,7 +141,7 @@ def run(match: str, directory: Path, out: Path) -> int:
         bodies = shifted(CAPTURE, time.time_ns())
         send(receiver_port, bodies)
         print(f"Sent {len(bodies)} scrapes to 127.0.0.1:{receiver_port}; windows close in 15 s.", flush=True)
-        time.sleep(WINDOWS_CLOSE_S)
+        time.sleep(WINDOWS_CLOSE_S)  # real windows close in real time: it is what the demo is to show
         seen = samples(http_port)
         service.terminate()
         if service.wait(STOP_TIMEOUT_S):

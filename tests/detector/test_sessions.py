@@ -6,10 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from detector.counts import Count
 from detector.rules import Rules
 from detector.sessions import Shell, _joined
-from detector.types import Evidence, NodeId, Point, SessionRow, ShellId
+from detector.types import Evidence, Point, SessionRow, ShellId
 from tests.detector.world import (
     HOST,
     NODE,
@@ -237,116 +236,6 @@ def test_three_processes_of_one_pid_leave_the_youngest() -> None:
     world.scrape(5, sample(5, start=-50), sample(5, start=-30), sample(5, start=-10))
     world.run_to(60)
     assert sorted(seconds(f.shell.start_ns) for f in world.findings if f.kind == "closed") == [-50, -30]
-
-
-def test_shells_beyond_the_ceiling_open_and_close_at_once_and_once() -> None:
-    world = World(Rules(max_tracked_shells=2))
-    for at in (5, 15, 25):
-        world.scrape(at, *(sample(at, pid=pid) for pid in (1, 2, 3)), sample(at, memory(at, 0.0), pid=4))
-    world.run_to(60)
-    assert world.story() == [
-        ("opened", 3, None),
-        ("closed", 3, "untracked"),
-        ("opened", 1, None),
-        ("opened", 2, None),
-    ]
-    assert world.findings[0].release_ns == 5 * 10**9
-    assert world.findings[1].span.windows == 1
-    assert world.counts[Count.POINT_UNTRACKED] == 5
-
-
-def test_an_id_of_an_opening_does_not_depend_on_the_ceiling() -> None:
-    ids = []
-    for ceiling in (0, 1):
-        world = World(Rules(max_tracked_shells=ceiling))
-        world.scrape(5, sample(5))
-        world.run_to(60)
-        ids.append(world.findings[0].event_id)
-    assert ids[0] == ids[1]
-
-
-def test_a_shell_beyond_the_ceiling_that_was_told_before_stays_told() -> None:
-    world = World()
-    world.scrape(5, sample(5))
-    for at in range(15, 150, 10):
-        world.scrape(at)
-    assert world.story()[1:] == [("closed", 23, "exited")]
-    crowded = World(Rules(max_tracked_shells=0), rows=world.rows)
-    crowded.scrape(8, sample(8))
-    assert crowded.findings == []
-    crowded.scrape(305, sample(305))
-    assert [(f.kind, f.incarnation) for f in crowded.findings] == [("opened", 1), ("closed", 1)]
-
-
-def test_nodes_beyond_the_ceiling_are_told_and_cost_nothing() -> None:
-    world = World(Rules(max_nodes=1))
-    world.scrape(5, sample(5))
-    world.feed(5, record(5, sample(5), node=OTHER_NODE))
-    assert world.detector.nodes() == 1
-    world.run_to(60)
-    assert [(f.shell.node, f.kind) for f in world.findings] == [
-        (OTHER_NODE, "opened"),
-        (OTHER_NODE, "closed"),
-        (NODE, "opened"),
-    ]
-    assert world.counts[Count.NODE_CEILING] == 1
-
-
-def test_an_idle_node_makes_room_for_a_new_one() -> None:
-    world = World(Rules(max_nodes=2))
-    for number, at in ((1, 0), (2, 1), (3, 2)):
-        world.feed(at, record(at, node=NodeId("prod", f"n{number}")))
-    assert world.detector.nodes() == 2
-    assert Count.NODE_CEILING not in world.counts
-
-
-def test_early_emission_opens_with_partial_means_and_is_not_repeated() -> None:
-    world = World(Rules(early=True, renotify_ns=20 * 10**9))
-    world.scrape(1, sample(1, memory(1, 0.0)))
-    assert world.findings == []
-    world.scrape(4, sample(4, memory(4, 0.2)))
-    [opened] = world.findings
-    assert (opened.kind, opened.partial, opened.release_ns, opened.span.memory) == (
-        "opened",
-        True,
-        4 * 10**9,
-        0.1,
-    )
-    assert opened.evidence.path == "/usr/bin/bash"
-    world.scrape(8, sample(8, memory(8, 0.4)))
-    for at in (14, 24, 34):
-        world.scrape(at, sample(at, memory(at, 0.3)))
-    world.finish(close_sessions=True)
-    assert [(f.kind, f.partial, f.span.windows) for f in world.findings] == [
-        ("opened", True, 1),
-        ("ongoing", False, 2),
-        ("closed", False, 4),
-    ]
-    assert world.findings[1].span.memory == 0.3
-    assert world.findings[2].span.memory == pytest.approx((0.2 + 0.3 * 3) / 4)
-    late = World()
-    late.scrape(4, sample(4))
-    late.run_to(60)
-    assert late.findings[0].event_id == opened.event_id
-
-
-def test_early_emission_of_a_reused_pid_closes_when_the_window_does() -> None:
-    world = World(Rules(early=True))
-    world.scrape(5, sample(5, start=-50))
-    world.scrape(15, sample(15, start=10))
-    assert world.story() == [("opened", 23, None)] * 2
-    world.run_to(60)
-    assert world.story()[2:] == [("closed", 23, "pid_reused")]
-    assert world.findings[2].span.windows == 1
-
-
-def test_early_emission_does_not_open_with_a_repeated_point() -> None:
-    world = World(Rules(early=True))
-    world.scrape(5, sample(5))
-    for at in range(15, 150, 10):
-        world.scrape(at)
-    world.feed(150, record(5, sample(5)))
-    assert world.story() == [("opened", 23, None), ("closed", 23, "exited")]
 
 
 def test_attributes_come_from_the_earliest_sample_that_has_them() -> None:

@@ -11,7 +11,6 @@ from detector.types import CommandLine, Metric, NodeId, Point, Record, Sample
 from otlp_receiver.reading import MalformedRequest, Reading, TooManyResources, read_request
 from tests.otlp_receiver.captures import BY_BOTH, BY_NAME, bare, real_requests, requests
 from tests.otlp_receiver.encode import (
-    START,
     T0,
     Attributes,
     any_value,
@@ -27,32 +26,11 @@ from tests.otlp_receiver.encode import (
     request,
     text,
 )
+from tests.otlp_receiver.readings import BASH, WORKER_1, read, reading_of
 from tests.otlp_receiver.reference import read_all
 
 if TYPE_CHECKING:
     from otlp_receiver.selection import Selection
-
-WORKER_1 = NodeId("prod", "worker-1")
-BASH = Sample(
-    host="worker-1.internal",
-    pid=7,
-    start_ns=START,
-    name="bash",
-    time_ns=T0,
-    points=(Point(Metric.MEMORY, "", T0, 1.0),),
-)
-
-
-def reading_of(*samples: Sample, node: NodeId = WORKER_1, **more: object) -> Reading:
-    """What one request of frames of one node reads as, if all of them are hits."""
-    record = Record(node, samples, probe_times_ns=(T0,))
-    expected = Reading((record,), frames=len(samples), hit_frames=len(samples))
-    return replace(expected, **more)  # type: ignore[arg-type]
-
-
-def read(*frames: bytes, selection: Selection = BY_NAME) -> Reading:
-    return read_request(request(*frames), selection)
-
 
 # --- real bytes
 

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from detector.types import CommandLine, Metric, NodeId, Point, Record, Sample
-from otlp_receiver.reading import Reading, read_request
+from detector.types import CommandLine, Metric, NodeId, Point, Record
 from otlp_receiver.selection import Match, Selection
 from tests.otlp_receiver.captures import BY_BOTH, BY_NAME, SHELLS, clean
 from tests.otlp_receiver.encode import (
@@ -26,31 +25,9 @@ from tests.otlp_receiver.encode import (
     memory,
     point,
     process,
-    request,
     sum_,
 )
-
-WORKER_1 = NodeId("prod", "worker-1")
-BASH = Sample(
-    host="worker-1.internal",
-    pid=7,
-    start_ns=START,
-    name="bash",
-    time_ns=T0,
-    points=(Point(Metric.MEMORY, "", T0, 1.0),),
-)
-
-
-def reading_of(*samples: Sample, node: NodeId = WORKER_1, **more: object) -> Reading:
-    """What one request of frames of one node reads as, if all of them are hits."""
-    record = Record(node, samples, probe_times_ns=(T0,))
-    expected = Reading((record,), frames=len(samples), hit_frames=len(samples))
-    return replace(expected, **more)  # type: ignore[arg-type]
-
-
-def read(*frames: bytes, selection: Selection = BY_NAME) -> Reading:
-    return read_request(request(*frames), selection)
-
+from tests.otlp_receiver.readings import BASH, WORKER_1, read, reading_of
 
 # --- who a process is
 

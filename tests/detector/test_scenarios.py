@@ -96,6 +96,17 @@ def test_after_the_clock_went_back_the_session_ends_where_it_was_last_seen() -> 
     assert closed.span.windows == 8
 
 
+def test_what_was_told_before_the_clock_went_back_stays_told_after() -> None:
+    world = World()
+    world.feed(5, record(10_005, sample(10_005)))
+    for at in range(25, 60, 10):
+        world.feed(at, record(at, sample(at)))
+    assert world.counts[Count.CLOCK_WENT_BACK] == 1
+    before = world.counts.get(Count.POINT_LATE_CLOSED, 0)
+    world.feed(60, record(10_005, sample(10_005)))
+    assert world.counts[Count.POINT_LATE_CLOSED] == before + 1
+
+
 def test_our_own_clock_never_goes_back_and_never_leaps() -> None:
     clock = ServiceClock(reading_ns=1_000, start_ns=50)
     assert clock.advance(1_100) == 150

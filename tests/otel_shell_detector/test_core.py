@@ -112,6 +112,7 @@ def test_frozen_time_is_no_time(core: Core, time: Time, store: Failing) -> None:
     time.seconds = 4000
     core.turn(0)
     assert store.take(Lane.RISK, 9) == []
+    assert metrics.SERVICE_TIME._value.get() == 5.0
 
 
 def test_while_a_decision_cannot_be_stored_nothing_is_accepted_and_nothing_is_lost(

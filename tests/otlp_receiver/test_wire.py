@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from otlp_receiver import wire
 from otlp_receiver.descriptors import FRAMES
+from otlp_receiver.selection import length_delimited
 from otlp_receiver.wire import Frames, MalformedRequest, TooManyResources, find_frames, find_hits
 from tests.otlp_receiver.captures import real_requests
 from tests.otlp_receiver.encode import data, fixed64, number, request, text, varint
@@ -182,3 +183,8 @@ def test_without_stringzilla_the_scan_is_slower_and_says_so(monkeypatch: pytest.
     assert scan(b"xxabcabc", b"abc", 3) == 5
     assert scan(b"xxabcabc", b"abc") == 2
     assert scan(b"xxabcabc", b"abc", 6) == -1
+
+
+@pytest.mark.parametrize(("length", "head"), [(0, "0a00"), (127, "0a7f"), (128, "0a8001"), (300, "0aac02")])
+def test_a_needle_has_the_length_that_encoders_write(length: int, head: str) -> None:
+    assert length_delimited(1, bytes(length)) == bytes.fromhex(head) + bytes(length)

@@ -207,6 +207,20 @@ def test_a_bin_older_than_the_horizon_changes_nothing_but_opens_what_is_unknown(
     assert world.counts[Count.POINT_LATE_HORIZON] == 1
 
 
+def test_the_horizon_reaches_exactly_as_far_as_the_memory() -> None:
+    world = World()
+    # newest bin 500; the horizon is 360 bins, so 140 is the oldest that is remembered
+    world.scrape(5005, sample(5005))
+    world.run_to(5030)
+    world.feed(5030, record(1405, sample(1405)))
+    world.feed(5030, record(1395, sample(1395)))
+    world.run_to(5060)
+    assert world.counts[Count.POINT_LATE_HORIZON] == 1
+    assert world.counts[Count.WINDOW_SURVIVED] == 2
+    world.feed(5060, record(1405, sample(1405)))
+    assert world.counts[Count.POINT_LATE_CLOSED] == 1
+
+
 def test_ids_are_a_function_of_the_identity_and_nothing_else() -> None:
     shell = ShellId(NodeId("c", "n"), "h", 7, 9, "sh")
     assert session_id("store", shell, 0) == "33b7175d-b1e6-5d7e-95f1-fdec81ebf50d"

@@ -54,7 +54,7 @@ env: ## the environment of the above, made anew when locks/ or pyproject.toml ch
 peers: ## build the real collector and the real HEC server of the tests (needs Go)
 	@peers/build --all >/dev/null
 
-docs: env ## write docs/configuration.md and docs/metrics.md from the code
+docs: env ## write the generated documents from the code
 	$(PY) tools/verify-docs --write
 
 locks: ## pin the dependencies again (needs uv); LOCKS_UPGRADE=1 moves every pin

@@ -4,6 +4,7 @@ An event leaves the outbox only with an outcome, so whatever happens between two
 again.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -24,7 +25,8 @@ class Deliverer:
 
     ``take(lane, limit)`` gives the first events of a lane, ``settle(outcomes)`` ends some, ``backlog()``
     counts those that wait: the methods of ``store.seams.Outbox``, or calls that reach them. ``clock`` gives
-    seconds that never go back; ``random`` is uniform in [0, 1). What these raise goes through: nothing is
+    seconds that never go back; ``random`` is uniform in [0, 1); ``wall_ns`` is the epoch clock, by which the
+    delay since arrival is measured. What these raise goes through: nothing is
     lost by it.
     """
 
@@ -37,6 +39,7 @@ class Deliverer:
         backlog: Callable[[], Mapping[Lane, int]],
         clock: Callable[[], float],
         random: Callable[[], float],
+        wall_ns: Callable[[], int] = time.time_ns,
         pace: PaceSettings | None = None,
     ) -> None:
         self._sink = sink
@@ -45,6 +48,7 @@ class Deliverer:
         self._backlog = backlog
         self._clock = clock
         self._random = random
+        self._wall_ns = wall_ns
         self._lanes = Lanes(pace or PaceSettings())
         self._order = list(Lane)
         # Of acknowledgements: when the sink wants to be called though nothing is new, and whether it had no
@@ -83,7 +87,7 @@ class Deliverer:
         if delivery.result:
             metrics.EXPORTER_ATTEMPTS.labels(sink=self._sink.name, result=delivery.result).inc()
             metrics.EXPORTER_SEND.labels(sink=self._sink.name).observe(ended - began)
-        self._end(lane, delivery)
+        self._end(lane, batch, delivery)
         # A sink that did nothing with what is new must not be asked again at once.
         self._full[lane] = len(batch) > in_flight and not delivery.tried
         self._again[lane] = ended + (IDLE_S if delivery.after_s is None else delivery.after_s)
@@ -96,13 +100,16 @@ class Deliverer:
                 if phase is Phase.READY:
                     events.EXPORTER_RESUMED(sink=self._sink.name, lane=each)
 
-    def _end(self, lane: Lane, delivery: Delivery) -> None:
+    def _end(self, lane: Lane, batch: Sequence[Queued], delivery: Delivery) -> None:
         if not delivery.outcomes:
             return
         self._settle(delivery.outcomes)
+        arrived_ns = {queued.sequence: queued.event.arrived_ns for queued in batch}
         for outcome in delivery.outcomes:
             if outcome.settlement is Settlement.DONE:
                 metrics.EXPORTER_DELIVERED.labels(lane=lane).inc()
+                if arrived := arrived_ns.get(outcome.sequence):
+                    metrics.EXPORTER_DELAY.observe(max(0, self._wall_ns() - arrived) / 1e9)
             else:
                 metrics.EXPORTER_DEAD_LETTERS.labels(lane=lane, reason=outcome.reason).inc()
 

@@ -234,6 +234,11 @@ EXPORTER_SEND: Final = _histogram(
     "sink",
     sink=_SINKS,
 )
+EXPORTER_DELAY: Final = _histogram(
+    "exporter_delay",
+    "From the arrival of the first sample of a shell's first window to the delivery of its event.",
+    _DELAY_BUCKETS,
+)
 EXPORTER_ACKS: Final = _counter(
     "exporter_acks",
     "Batches by the end of their indexer acknowledgement.",

@@ -129,12 +129,10 @@ def test_the_delay_is_measured(world: World, way: str, capsys: pytest.CaptureFix
     lines = [
         line
         for line in world.services[way].metrics().splitlines()
-        if line.startswith(
-            ("otel_shell_detector_detector_event_delay", "otel_shell_detector_exporter_send_seconds")
-        )
+        if line.startswith(("otel_shell_detector_detector_event_delay", "otel_shell_detector_exporter_delay"))
         and "created" not in line
     ]
     with capsys.disabled():
         sys.stdout.write("\n  ".join([f"\n{way}", *lines, ""]))
-    counts = [float(line.split()[-1]) for line in lines if "event_delay_seconds_count" in line]
-    assert counts == [len(world.services[way].events("opened"))]
+    counts = [float(line.split()[-1]) for line in lines if "delay_seconds_count" in line]
+    assert counts == [len(world.services[way].events("opened"))] * 2

@@ -71,6 +71,7 @@ class Outbox:
             backlog=self.backlog,
             clock=clock,
             random=jitter,
+            wall_ns=lambda: 10 * 10**9,
             pace=pace,
         )
 

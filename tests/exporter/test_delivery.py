@@ -1,6 +1,7 @@
 """The delivery around a sink that answers as Hypothesis likes, on a clock that jumps."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -182,3 +183,14 @@ def test_nothing_is_lost_nor_overtaken_and_nobody_is_hammered(
         assert done == [event_id for event_id in mine if event_id not in dead]
     fruitless = len(sink.calls) - len(outbox.done) - len(outbox.dead)
     assert fruitless <= len(script)
+
+
+def test_the_delay_of_a_delivered_event_counts_from_the_arrival_of_its_evidence() -> None:
+    before = (sample("delay_seconds_count"), sample("delay_seconds_sum"))
+    clock = Clock()
+    outbox = Outbox(
+        replace(event(1), arrived_ns=4 * 10**9), event(2), replace(event(3), arrived_ns=11 * 10**9)
+    )
+    run(outbox.deliverer(ScriptedSink(clock), clock), clock, lambda: not outbox.waiting)
+    # 6 s; nothing is known of the second; the third is from before our clock was set back
+    assert (sample("delay_seconds_count"), sample("delay_seconds_sum")) == (before[0] + 2, before[1] + 6.0)

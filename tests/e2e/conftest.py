@@ -57,6 +57,7 @@ exporters:{exporters}
   file/proto: {{path: "{folder}/proto", format: proto}}
   file/json-zstd: {{path: "{folder}/json-zstd", compression: zstd}}
   file/proto-zstd: {{path: "{folder}/proto-zstd", format: proto, compression: zstd}}
+  file/merged: {{path: "{folder}/merged", format: proto}}
 service:
   telemetry: {{metrics: {{level: none}}, logs: {{level: info, encoding: json}}}}
   pipelines:
@@ -74,7 +75,7 @@ service:
         - file/json-zstd
         - file/proto-zstd
     metrics/b: {{receivers: [host_metrics/b], processors: [resource/b], exporters: [otlp_grpc/gateway]}}
-    metrics/merged: {{receivers: [otlp], processors: [batch], exporters: [otlp_grpc/merged]}}
+    metrics/merged: {{receivers: [otlp], processors: [batch], exporters: [otlp_grpc/merged, file/merged]}}
 """
 WAYS = ("gzip", "none", "merged", "cut-20", "cut-120")
 
@@ -154,5 +155,5 @@ def _run(world: World) -> World:
     world.brief = brief.pid
     for service in world.services.values():
         until(f"{service.name}: the brief shell is told", lambda s=service: s.opened(brief.pid), 170)  # type: ignore[misc]
-        until(f"{service.name}: and closed", lambda s=service: bool(s.events("closed")), 100)  # type: ignore[misc]
+        until(f"{service.name}: and closed", lambda s=service: s.closed(brief.pid), 170)  # type: ignore[misc]
     return world

@@ -195,6 +195,10 @@ class Service:
         """Whether these shells were told."""
         return set(pids) <= {int(each["process.pid"]) for each in self.events("opened")}
 
+    def closed(self, pid: int) -> bool:
+        """Whether this shell's end was told."""
+        return pid in {int(each["process.pid"]) for each in self.events("closed")}
+
     def metrics(self) -> str:
         """Its ``/metrics``."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/metrics", timeout=10) as reply:

@@ -13,6 +13,8 @@ import pytest
 
 from detector.identity import event_id, session_id
 from detector.types import Kind, NodeId, ShellId
+from otel_shell_detector.captures import Request, requests
+from otlp_receiver.descriptors import FRAMES, RESOURCE_METRICS
 from tests.e2e.conftest import WAYS, World
 
 pytestmark = [pytest.mark.peers, pytest.mark.timeout(400)]
@@ -109,6 +111,60 @@ def test_every_shell_arrives_whole(world: World, way: str, shell: str) -> None:
     assert sorted(each["event"]["k8s.node.name"] for each in found) == nodes
     for each in found:
         assert each == expected(world, shell, way, each)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_end_of_a_shell_arrives_whole(world: World, way: str) -> None:
+    of_brief = [
+        each for each in world.services[way].envelopes() if each["event"]["process.pid"] == world.brief
+    ]
+    for node in {each["event"]["k8s.node.name"] for each in of_brief}:
+        opened, closed = [each for each in of_brief if each["event"]["k8s.node.name"] == node]
+        event = closed["event"]
+        measured = {name for name in event if name.endswith(("utilization", ".total"))}
+        start = round(event["process.start_time"] * 1000) * 1_000_000
+        letter = node[-1]
+        identity = ShellId(NodeId("e2e", node), f"worker-{letter}", world.brief, start, "bash")
+        last = event["last_seen"]
+        assert opened["event"]["last_seen"] <= last
+        assert closed == opened | {
+            "time": pytest.approx(last, abs=1e-6),
+            "index": "otel_shell",
+            "event": {name: opened["event"][name] for name in opened["event"] if name not in measured}
+            | {name: event[name] for name in measured}
+            | {
+                "event_id": event_id(STORE, identity, 0, Kind.CLOSED, 0),
+                "kind": "closed",
+                "risk_score": 0,
+                "windows": (last // 10 * 10 + 10 - opened["event"]["window_start"]) / 10,
+                "window_end": last // 10 * 10 + 10,
+                "last_seen": last,
+                "orig_time": last,
+                "close_reason": "exited",
+                "duration": pytest.approx(last - event["first_seen"], abs=1e-6),
+            },
+        }
+
+
+def test_the_batch_processor_did_split_processes_and_merge_nodes(world: World) -> None:
+    """Else the merged way proves less than it seems to."""
+    metrics: dict[tuple[bytes, int, int], set[int]] = {}
+    nodes_of_requests = []
+    for number, item in enumerate(requests(world.folder / "merged")):
+        if not isinstance(item, Request):
+            continue  # the collector is writing the last one
+        nodes = set()
+        for frame in FRAMES.FromString(item.body).resource_metrics:
+            parsed = RESOURCE_METRICS.FromString(frame)
+            attributes = {pair.key: pair.value for pair in parsed.resource.attributes}
+            node, pid = attributes[b"k8s.node.name"].string_value, attributes[b"process.pid"].int_value
+            nodes.add(node)
+            for metric in parsed.scope_metrics[0].metrics:
+                points = metric.gauge.data_points or metric.sum.data_points
+                metrics.setdefault((node, pid, points[0].time_unix_nano), set()).add(number)
+        nodes_of_requests.append(nodes)
+    assert any(len(numbers) > 1 for numbers in metrics.values())
+    assert any(len(nodes) > 1 for nodes in nodes_of_requests)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -250,3 +251,13 @@ def test_integers_of_any_sign_are_pids() -> None:
     assert read(frame(resource)) == reading_of(replace(BASH, pid=-4, parent_pid=-1))
     assert any_value(-1) == integer(-1) == number(3, 2**64 - 1)
     assert key_value("k", b"") == data(2, b"") + data(1, b"k")
+
+
+def test_frames_are_counted_before_anything_is_kept_of_them() -> None:
+    bomb = b"\x0a\x00" * (8 << 20)
+    tracemalloc.start()
+    with pytest.raises(TooManyResources):
+        read_request(bomb, BY_NAME)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 16 << 20  # the offsets of the 100,000 frames that are taken at most, not those of 8 million

@@ -49,6 +49,8 @@ def test_a_reused_pid_is_another_shell_and_sigterm_delivers_open_windows(started
     namespace.stdin.write(b"next\n")
     namespace.stdin.flush()
     until("the second closes the first", lambda: bool(_ours(service.events("closed"))), 60)
+    # Its own opening is of another lane, which may deliver later.
+    until("the second is told", lambda: len(_ours(service.events("opened"))) == 2, 10)
 
     # A bash that got another pid on the way to this one may have been scraped too: a shell, but not ours.
     first, second = _ours(service.events("opened"))

@@ -46,6 +46,7 @@ COLUMNS: Final = (
     "end",
     "command line",
 )
+KINDS: Final = ("opened", "ongoing", "closed")
 NUMBERS: Final = frozenset({"opened", "pid", "parent", "cpu %", "mem %", "windows"})
 
 
@@ -160,7 +161,9 @@ def percent(value: float | None) -> str:
 
 def rows(events: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     """One row a session, in the order of opening."""
-    last = {event["session_id"]: event for event in events}
+    # With a score or without, events are of two lanes, and lanes do not wait for each other.
+    in_order = sorted(events, key=lambda event: (KINDS.index(event["kind"]), event["ordinal"]))
+    last = {event["session_id"]: event for event in in_order}
     opened = [event for event in events if event["kind"] == "opened"]
     opened.sort(key=lambda event: (event["first_seen"], event["process.pid"]))
     table = []

@@ -11,15 +11,13 @@ from typing import Any
 
 import pytest
 
-from detector.identity import event_id, session_id
-from detector.types import Kind, NodeId, ShellId
 from otel_shell_detector.captures import Request, requests
 from otlp_receiver.descriptors import FRAMES, RESOURCE_METRICS
 from tests.e2e.conftest import WAYS, World
+from tests.e2e.expected import ending, opening
 
 pytestmark = [pytest.mark.peers, pytest.mark.timeout(400)]
 
-STORE = "otel-shell-detector"
 COMMAND_LINES = {
     "bash": "bash -c read answer; exit 0",
     "sh": "sh -c read answer; exit 0",
@@ -36,67 +34,21 @@ def started_at(pid: int) -> float:
 
 
 def expected(world: World, shell: str, way: str, arrived: dict[str, Any]) -> dict[str, Any]:
-    """The whole envelope: what is known beforehand, and of what is measured what was found plausible."""
+    """The whole envelope of an opening."""
     pid = world.shells[shell].pid
-    event = arrived["event"]
-    letter = event["host.name"][-1]
-    name = "bash" if shell == "not utf-8" else shell
-    command_line = COMMAND_LINES.get(shell, f"tcsh -f {world.folder}/shell.tcsh")
-    start = event["process.start_time"]
-    assert start == pytest.approx(started_at(pid), abs=2)
-    identity = ShellId(
-        NodeId("e2e", f"node-{letter}"), f"worker-{letter}", pid, round(start * 1000) * 1_000_000, name
-    )
-    first, last = event["first_seen"], event["last_seen"]
-    assert start - 2 <= first <= last < event["window_end"]
-    assert event["window_start"] % 10 == 0
-    assert event["window_start"] <= first
-    assert 0 < event["process.memory.utilization"] < 10
-    measured = {"process.memory.utilization", "window_start", "first_seen", "last_seen", "process.start_time"}
-    if "process.cpu.utilization" in event:  # not on the first scrape of a process
-        measured |= {"process.cpu.utilization", "process.cpu.utilization.total"}
-        assert 0 <= event["process.cpu.utilization"] <= event["process.cpu.utilization.total"] <= 2
-    message = f"Kubernetes shell running on worker node on host worker-{letter}"
-    search = "Threat - OTel Shell Detector - Kubernetes Shell Running on Worker Node - Rule"
-    return {
-        "time": pytest.approx(first, abs=1e-6),
-        "host": f"worker-{letter}",
-        "source": way,
-        "sourcetype": "otel:shell:risk",
-        "index": "risk",
-        "event": {field: event[field] for field in measured}
-        | {
-            "event_id": event_id(STORE, identity, 0, Kind.OPENED, 0),
-            "session_id": session_id(STORE, identity, 0),
-            "kind": "opened",
-            "risk_object": f"worker-{letter}",
-            "risk_object_type": "system",
-            "risk_score": 25,
-            "risk_message": message,
-            "search_name": search,
-            "annotations.mitre_attack": ["T1204"],
-            "impact": 50,
-            "confidence": 50,
-            "host.name": f"worker-{letter}",
-            "k8s.cluster.name": "e2e",
-            "k8s.node.name": f"node-{letter}",
-            "process.pid": pid,
-            "process.parent_pid": os.getpid(),
-            "process.executable.name": name,
-            "process.executable.path": str(Path(f"/proc/{pid}/exe").readlink()),
-            "process.owner": pwd.getpwuid(os.getuid()).pw_name,
-            "windows": 1,
-            "window_end": event["window_start"] + 10,
-            "orig_time": first,
-            "incarnation": 0,
-            "resumed": False,
-            "ordinal": 0,
-            "partial": False,
-            "process.command_line.length": len(command_line.encode()),
-            "process.command_line.truncated": False,
-            "process.command_line": command_line,
-        },
+    assert arrived["event"]["process.start_time"] == pytest.approx(started_at(pid), abs=2)
+    letter = arrived["event"]["host.name"][-1]
+    known = {
+        "host.name": f"worker-{letter}",
+        "k8s.node.name": f"node-{letter}",
+        "process.pid": pid,
+        "process.parent_pid": os.getpid(),
+        "process.executable.name": "bash" if shell == "not utf-8" else shell,
+        "process.executable.path": str(Path(f"/proc/{pid}/exe").readlink()),
+        "process.owner": pwd.getpwuid(os.getuid()).pw_name,
+        "process.command_line": COMMAND_LINES.get(shell, f"tcsh -f {world.folder}/shell.tcsh"),
     }
+    return opening(way, arrived, known)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -120,30 +72,7 @@ def test_the_end_of_a_shell_arrives_whole(world: World, way: str) -> None:
     ]
     for node in {each["event"]["k8s.node.name"] for each in of_brief}:
         opened, closed = [each for each in of_brief if each["event"]["k8s.node.name"] == node]
-        event = closed["event"]
-        measured = {name for name in event if name.endswith(("utilization", ".total"))}
-        start = round(event["process.start_time"] * 1000) * 1_000_000
-        letter = node[-1]
-        identity = ShellId(NodeId("e2e", node), f"worker-{letter}", world.brief, start, "bash")
-        last = event["last_seen"]
-        assert opened["event"]["last_seen"] <= last
-        assert closed == opened | {
-            "time": pytest.approx(last, abs=1e-6),
-            "index": "otel_shell",
-            "event": {name: opened["event"][name] for name in opened["event"] if name not in measured}
-            | {name: event[name] for name in measured}
-            | {
-                "event_id": event_id(STORE, identity, 0, Kind.CLOSED, 0),
-                "kind": "closed",
-                "risk_score": 0,
-                "windows": (last // 10 * 10 + 10 - opened["event"]["window_start"]) / 10,
-                "window_end": last // 10 * 10 + 10,
-                "last_seen": last,
-                "orig_time": last,
-                "close_reason": "exited",
-                "duration": pytest.approx(last - event["first_seen"], abs=1e-6),
-            },
-        }
+        assert closed == ending(opened, closed, "exited")
 
 
 def test_the_batch_processor_did_split_processes_and_merge_nodes(world: World) -> None:

@@ -1,0 +1,96 @@
+"""Whole envelopes, as the service must have sent them: what is known beforehand, and what was measured."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pytest
+
+from detector.identity import event_id, session_id
+from detector.types import Kind, NodeId, ShellId
+
+_STORE: Final = "otel-shell-detector"
+
+
+def opening(way: str, arrived: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+    """The envelope of an opening: ``known`` are the fields of the event that differ from shell to shell."""
+    event = arrived["event"]
+    first, last, start = event["first_seen"], event["last_seen"], event["process.start_time"]
+    assert start - 2 <= first <= last < event["window_end"]
+    assert event["window_start"] % 10 == 0
+    assert event["window_start"] <= first
+    assert 0 < event["process.memory.utilization"] < 10
+    measured = {"process.memory.utilization", "window_start", "first_seen", "last_seen", "process.start_time"}
+    if "process.cpu.utilization" in event:  # not on the first scrape of a process
+        measured |= {"process.cpu.utilization", "process.cpu.utilization.total"}
+        assert 0 <= event["process.cpu.utilization"] <= event["process.cpu.utilization.total"] <= 2
+    host = known["host.name"]
+    return {
+        "time": pytest.approx(first, abs=1e-6),
+        "host": host,
+        "source": way,
+        "sourcetype": "otel:shell:risk",
+        "index": "risk",
+        "event": {field: event[field] for field in measured}
+        | known
+        | {
+            "event_id": event_id(_STORE, _identity(known, start), 0, Kind.OPENED, 0),
+            "session_id": session_id(_STORE, _identity(known, start), 0),
+            "kind": "opened",
+            "risk_object": host,
+            "risk_object_type": "system",
+            "risk_score": 25,
+            "risk_message": f"Kubernetes shell running on worker node on host {host}",
+            "search_name": "Threat - OTel Shell Detector - Kubernetes Shell Running on Worker Node - Rule",
+            "annotations.mitre_attack": ["T1204"],
+            "impact": 50,
+            "confidence": 50,
+            "k8s.cluster.name": "e2e",
+            "windows": 1,
+            "window_end": event["window_start"] + 10,
+            "orig_time": first,
+            "incarnation": 0,
+            "resumed": False,
+            "ordinal": 0,
+            "partial": False,
+            "process.command_line.length": len(known["process.command_line"].encode()),
+            "process.command_line.truncated": False,
+        },
+    }
+
+
+def ending(opened: dict[str, Any], closed: dict[str, Any], reason: str) -> dict[str, Any]:
+    """The envelope of the end of a session that was scraped in every window, from that of its opening."""
+    event = closed["event"]
+    measured = {name for name in event if name.endswith(("utilization", ".total"))}
+    last = event["last_seen"]
+    assert opened["event"]["last_seen"] <= last
+    identity = _identity(event, event["process.start_time"])
+    end = last // 10 * 10 + 10
+    return opened | {
+        "time": pytest.approx(last, abs=1e-6),
+        "index": "otel_shell",
+        "event": {name: opened["event"][name] for name in opened["event"] if name not in measured}
+        | {name: event[name] for name in measured}
+        | {
+            "event_id": event_id(_STORE, identity, 0, Kind.CLOSED, 0),
+            "kind": "closed",
+            "risk_score": 0,
+            "windows": (end - opened["event"]["window_start"]) / 10,
+            "window_end": end,
+            "last_seen": last,
+            "orig_time": last,
+            "close_reason": reason,
+            "duration": pytest.approx(last - event["first_seen"], abs=1e-6),
+        },
+    }
+
+
+def _identity(event: dict[str, Any], start: float) -> ShellId:
+    return ShellId(
+        NodeId("e2e", event["k8s.node.name"]),
+        event["host.name"],
+        int(event["process.pid"]),
+        round(start * 1000) * 1_000_000,
+        event["process.executable.name"],
+    )

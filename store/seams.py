@@ -65,10 +65,10 @@ class Journal(Protocol):
     def append(self, arrivals: Sequence[Arrival], *, durable: bool = True) -> Position:
         """Take arrivals and return the position after the last.
 
-        ``durable``: blocks until they are; raises :class:`StoreError`, and none of them is taken. Otherwise it
-        neither blocks nor raises: they become durable with the next durable append or commit, in order. That
-        is enough for an arrival whose loss changes nothing that was told. Not safe to repeat: a second call
-        with the same arrivals appends them twice (the detector ignores repetitions).
+        ``durable``: blocks until they are; raises :class:`StoreError`, and none of them is taken. Otherwise
+        it neither blocks nor raises: they become durable with the next durable append or commit, in order.
+        That is enough for an arrival whose loss changes nothing that was told. Not safe to repeat: a second
+        call with the same arrivals appends them twice (the detector ignores repetitions).
         """
         ...
 
@@ -160,8 +160,9 @@ class Outbox(Protocol):
 class DeadLetter:
     """What could not be delivered, replayed or restored.
 
-    ``origin`` is the lane of an event, else ``journal`` or ``checkpoint``. ``at_ns`` is the wall time at which
-    it was given up. ``event_id`` is empty unless it is an event; ``body`` is the event, or the stored bytes.
+    ``origin`` is the lane of an event, else ``journal`` or ``checkpoint``. ``at_ns`` is the wall time at
+    which it was given up. ``event_id`` is empty unless it is an event; ``body`` is the event, or the stored
+    bytes.
     """
 
     number: int

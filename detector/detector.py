@@ -1,16 +1,19 @@
 """The detector: records and service time in, findings out. Pure: no I/O, no clock, no threads, no logging.
 
 Nodes do not know of each other. This module only keeps them, runs those whose deadlines are due, and puts
-findings in order.
+findings in order. Therefore a node can be checkpointed alone: its state after some records, with the records
+that came later, gives the same findings (:meth:`Detector.dump`, :meth:`Detector.restore`).
 """
 
 from __future__ import annotations
 
 import heapq
+import json
 from typing import TYPE_CHECKING, Final
 
+from detector.budget import Budget
 from detector.counts import Count
-from detector.node import Answers, Budget, Node
+from detector.node import Answers, Node
 from detector.output import Output
 
 if TYPE_CHECKING:
@@ -20,11 +23,25 @@ if TYPE_CHECKING:
 _NO_ANSWERS: Final[Answers] = {}
 
 
+class NodeFailed(Exception):  # noqa: N818  says what is so
+    """A node met a defect of this program; its state is not to be used any more.
+
+    ``of_record``: the record that was fed is to blame, else what the node had before. ``__cause__`` is what
+    was raised.
+    """
+
+    def __init__(self, node: NodeId, *, of_record: bool) -> None:
+        super().__init__(f"{node.cluster}/{node.node}")
+        self.node = node
+        self.of_record = of_record
+
+
 class Detector:
     """The state of all nodes.
 
     One turn is: for each arrival :meth:`unknown`, look those identities up, :meth:`feed`; then
-    :meth:`advance`; then :meth:`take_step`. Calls raise nothing; input of any shape is counted, not refused.
+    :meth:`advance`; then :meth:`take_step`. Input of any shape is counted, not refused: what they raise is
+    :class:`NodeFailed`, and that would be a defect.
     """
 
     def __init__(self, rules: Rules) -> None:
@@ -39,13 +56,26 @@ class Detector:
     def unknown(self, record: Record) -> list[ShellId]:
         """The identities for which the store's memory is an argument of the next :meth:`feed`."""
         node = self._nodes.get(record.node) or Node(record.node, self._rules, self._budget, self._out)
-        return list(node.unknown(record))
+        try:
+            return list(node.unknown(record))
+        except Exception as error:
+            raise NodeFailed(record.node, of_record=True) from error
+
+    def is_vital(self, record: Record) -> bool:
+        """Whether a record has to be journaled before it is answered: its loss could change what is told."""
+        node = self._nodes.get(record.node) or Node(record.node, self._rules, self._budget, self._out)
+        return node.is_vital(record)
 
     def feed(self, arrival: Arrival, answers: Answers = _NO_ANSWERS) -> None:
         """Take one record, after the deadlines of its node up to its arrival."""
-        node = self._node(arrival.record.node)
-        node.feed(arrival, answers)
-        self._schedule(arrival.record.node, node)
+        node_id = arrival.record.node
+        node = self._node(node_id)
+        self._run(node_id, node, arrival.service_ns)
+        try:
+            node.feed(arrival, answers)
+        except Exception as error:
+            raise NodeFailed(node_id, of_record=True) from error
+        self._schedule(node_id, node)
 
     def advance(self, now_ns: int) -> None:
         """Run the deadlines of all nodes up to a service time."""
@@ -55,8 +85,34 @@ class Detector:
                 continue
             del self._scheduled[node_id]
             node = self._nodes[node_id]
-            node.advance(now_ns)
+            self._run(node_id, node, now_ns)
             self._schedule(node_id, node)
+
+    @staticmethod
+    def _run(node_id: NodeId, node: Node, now_ns: int) -> None:
+        try:
+            node.advance(now_ns)
+        except Exception as error:
+            raise NodeFailed(node_id, of_record=False) from error
+
+    def dump(self, node_id: NodeId) -> bytes | None:
+        """The state of a node as one JSON value in UTF-8; ``None`` if it is not in memory."""
+        node = self._nodes.get(node_id)
+        return None if node is None else json.dumps(node.dump(), separators=(",", ":")).encode()
+
+    def restore(self, node_id: NodeId, dumped: bytes, made_with: Rules | None = None) -> None:
+        """Put a node, which is not in memory, into the state that :meth:`dump` gave.
+
+        ``made_with`` are the rules of the detector that gave it, if they were others; if their windows had
+        another length it must have finished before. Raises :class:`NodeFailed`.
+        """
+        node = Node(node_id, self._rules, self._budget, self._out)
+        try:
+            node.load(json.loads(dumped), made_with or self._rules)
+        except Exception as error:
+            raise NodeFailed(node_id, of_record=False) from error
+        self._nodes[node_id] = node
+        self._schedule(node_id, node)
 
     def due_ns(self) -> int | None:
         """A service time before which :meth:`advance` has nothing to do."""
@@ -79,8 +135,12 @@ class Detector:
         """Open sessions. Walks all of them."""
         return sum(node.open_sessions() for node in self._nodes.values())
 
-    def nodes(self) -> int:
+    def nodes(self) -> list[NodeId]:
         """Nodes in memory."""
+        return list(self._nodes)
+
+    def count_nodes(self) -> int:
+        """How many nodes are in memory."""
         return len(self._nodes)
 
     def _node(self, node_id: NodeId) -> Node:

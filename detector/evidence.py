@@ -7,9 +7,10 @@ nearly always one. The result is the same for every order of arrival.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+import sys
+from typing import Any, TypeAlias
 
-from detector.types import Evidence, Sample
+from detector.types import CommandLine, Evidence, Sample
 
 Sightings: TypeAlias = tuple[tuple[int, Evidence], ...]
 """(event time in ns, attributes), oldest first."""
@@ -44,6 +45,33 @@ def resolve(sightings: Sightings) -> Evidence:
     for _, evidence in sightings:
         seen = _fill(seen, evidence)
     return seen
+
+
+def dump(sightings: Sightings) -> list[object]:
+    """Sightings as JSON has them, for a checkpoint."""
+    return [
+        [
+            time_ns,
+            seen.start_ns,
+            seen.parent_pid,
+            seen.path,
+            seen.owner,
+            seen.command_line
+            and [seen.command_line.text, seen.command_line.length, seen.command_line.sha256],
+        ]
+        for time_ns, seen in sightings
+    ]
+
+
+def load(dumped: list[Any]) -> Sightings:
+    """Take what :func:`dump` gave."""
+    return tuple(
+        (
+            time_ns,
+            Evidence(start_ns, parent_pid, sys.intern(path), sys.intern(owner), line and CommandLine(*line)),
+        )
+        for time_ns, start_ns, parent_pid, path, owner, line in dumped
+    )
 
 
 def _fill(seen: Evidence, later: Evidence) -> Evidence:

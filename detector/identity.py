@@ -53,6 +53,18 @@ class BootTime:
             self._first_ns = self._first_ns or init_start_ns
             self._last_ns = init_start_ns
 
+    def knows(self, init_start_ns: int) -> bool:
+        """Whether :meth:`see` of that start would change nothing."""
+        return init_start_ns in {0, self._last_ns}
+
+    def dump(self) -> list[int]:
+        """The state, for a checkpoint."""
+        return [self._first_ns, self._last_ns]
+
+    def load(self, dumped: list[int]) -> None:
+        """Take what :meth:`dump` gave."""
+        self._first_ns, self._last_ns = dumped
+
     def correct(self, start_ns: int, init_start_ns: int) -> int:
         """The start as it would have been reported at first sight of the node; 0 stays 0.
 

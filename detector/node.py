@@ -11,8 +11,9 @@ this has held for 60 s of service time.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from detector.blindness import Blindness
 from detector.counts import Count
 from detector.identity import BootTime
 from detector.points import invalid_reason
@@ -23,28 +24,14 @@ from detector.types import CloseReason, Metric, NodeId, Point, Record, Sample, S
 from detector.windows import OpenBins, Window
 
 if TYPE_CHECKING:
+    from detector.budget import Budget
     from detector.output import Output
     from detector.types import Arrival
 
 _NEVER_RESUMED: Final = frozenset({CloseReason.PID_REUSED, CloseReason.UNTRACKED})
-_BLIND_AFTER: Final = 10
 
 Answers = Mapping[ShellId, SessionRow]
 """What the store remembers of identities that are not in memory."""
-
-
-class Budget:
-    """How many shells may be tracked; shared by all nodes. Below the ceiling no node notices another."""
-
-    __slots__ = ("_limit", "used")
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self.used = 0
-
-    def exhausted(self) -> bool:
-        """Whether no further shell may be tracked."""
-        return self.used >= self._limit
 
 
 class Node:
@@ -61,8 +48,7 @@ class Node:
         self._absent: dict[Shell, int] = {}
         """Since when (service time) an open session's shell is absent, in that order."""
         self._bins = OpenBins()
-        self._without_memory: int | None = 0
-        """Samples so far, none of which had a memory point; ``None`` once it is known."""
+        self._blindness = Blindness()
         self._ran_ns = 0
         self.last_frame_ns = 0
 
@@ -87,6 +73,13 @@ class Node:
                 if shell is None or shell.state is not State.OPEN:
                     yield shell_id
 
+    def is_vital(self, record: Record) -> bool:
+        """Whether losing a record could change what is told, or has to be journaled before it is answered.
+
+        A record without shells only shows that the node was scraped, and which boot time it has.
+        """
+        return bool(record.samples) or not self._boot.knows(record.init_start_ns)
+
     def due_ns(self) -> int | None:
         """The earliest deadline (service time)."""
         return min((due for due, _ in self._deadlines()), default=None)
@@ -106,6 +99,58 @@ class Node:
     def _may_exit(self, shell: Shell) -> bool:
         """Whether an absent shell's session may close: not before its open evidence is counted."""
         return shell.state is State.OPEN and not self._bins.hold_evidence_of(shell)
+
+    # --- checkpoints
+
+    def dump(self) -> dict[str, Any]:
+        """Everything that was not handed in, as JSON has it.
+
+        A window of a session that has closed is left out: it changes nothing any more.
+        """
+        numbers = {shell: number for number, shell in enumerate(self._shells.values())}
+        return {
+            "boot": self._boot.dump(),
+            "progress": self._progress.dump(),
+            "blindness": self._blindness.without_memory,
+            "ran_ns": self._ran_ns,
+            "last_frame_ns": self.last_frame_ns,
+            "shells": [shell.dump() for shell in self._shells.values()],
+            "absent": [[numbers[shell], since_ns] for shell, since_ns in self._absent.items()],
+            "bins": [
+                [
+                    number,
+                    item.deadline_ns,
+                    [
+                        [numbers[shell], window.dump()]
+                        for shell, window in item.windows.items()
+                        if shell in numbers
+                    ],
+                ]
+                for number, item in self._bins.items()
+            ],
+        }
+
+    def load(self, dumped: dict[str, Any], made_with: Rules) -> None:
+        """Take what :meth:`dump` gave under rules ``made_with``, as a new node. Raises on any other value.
+
+        If their windows have another length, no window may be open.
+        """
+        self._boot.load(dumped["boot"])
+        self._progress.load(dumped["progress"], made_with.window_ns)
+        self._blindness = Blindness(dumped["blindness"])
+        self._ran_ns, self.last_frame_ns = dumped["ran_ns"], dumped["last_frame_ns"]
+        shells = [Shell.load(self._id, each) for each in dumped["shells"]]
+        self._absent = {shells[number]: since_ns for number, since_ns in dumped["absent"]}
+        for number, deadline_ns, windows in dumped["bins"]:
+            item = self._bins.open(number, deadline_ns)
+            for of, window in windows:
+                item.windows[shells[of]] = Window.load(window)
+                shells[of].open_windows += 1
+        self._shells = {shell.id: shell for shell in shells}
+        self._budget.used += len(self._shells)
+        if (made_with.window_ns, made_with.horizon_ns) != (self._rules.window_ns, self._rules.horizon_ns):
+            for shell in shells:
+                shell.rebase(made_with, self._rules)
 
     # --- time
 
@@ -153,20 +198,9 @@ class Node:
         start_ns = self._boot.correct(sample.start_ns, init_start_ns)
         return ShellId(self._id, sample.host, sample.pid, start_ns, sample.name)
 
-    def _look_for_memory(self, sample: Sample) -> None:
-        if self._without_memory is None:
-            return
-        if any(point.metric is Metric.MEMORY for point in sample.points):
-            self._without_memory = None
-            return
-        self._without_memory += 1
-        # Not at the first: a batch processor may have split the metrics of a process over two requests.
-        if self._without_memory == _BLIND_AFTER:
-            self._without_memory = None
-            self._out.blind(self._id)
-
     def _feed_sample(self, sample: Sample, arrival: Arrival, answers: Answers) -> Shell | None:
-        self._look_for_memory(sample)
+        if self._blindness.found(sample):
+            self._out.blind(self._id)
         valid = self._evidence(sample)
         positive = any(point.value for point in valid)
         shell_id = self._identify(sample, arrival.record.init_start_ns)
@@ -181,7 +215,7 @@ class Node:
             self._shells[shell_id] = shell
             self._budget.used += 1
         if positive and not shell.known:
-            self._recall(shell, answers.get(shell_id) or self._out.row(shell_id))
+            self._recall(shell, self._out.row(shell_id) or answers.get(shell_id))
         self._add_points(shell, sample, valid, arrival)
         sign_ns = _sign_of_life(sample, valid)
         shell.sign_ns = max(shell.sign_ns, sign_ns)
@@ -343,7 +377,7 @@ class Node:
         answers: Answers,
     ) -> None:
         """Open and close a shell beyond the ceiling at once, from this sample alone."""
-        self._recall(shell, answers.get(shell.id) or self._out.row(shell.id))
+        self._recall(shell, self._out.row(shell.id) or answers.get(shell.id))
         fresh = [p for p in valid if self._refusal(shell, p.time_ns // self._rules.window_ns) is None]
         if not any(point.value for point in fresh):
             self._out.count(Count.POINT_UNTRACKED, len(valid))

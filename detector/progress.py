@@ -28,6 +28,15 @@ class Progress:
             self._bins = (*(known for known in self._bins if known != number), number)[-_BINS:]
         return self._bins != before
 
+    def dump(self) -> list[int]:
+        """The bins, for a checkpoint."""
+        return list(self._bins)
+
+    def load(self, dumped: list[int], made_with_ns: int) -> None:
+        """Take what :meth:`dump` gave when windows were ``made_with_ns`` long."""
+        bins = (number * made_with_ns // self._window_ns for number in dumped)
+        self._bins = tuple(dict.fromkeys(bins))
+
     def bounds(self) -> tuple[int, int] | None:
         """The oldest and the newest of the three; ``None`` while there are fewer."""
         return (min(self._bins), max(self._bins)) if len(self._bins) == _BINS else None

@@ -15,16 +15,18 @@ and opens a window of its own.
 from __future__ import annotations
 
 import enum
+import sys
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from detector import evidence
 from detector.points import means
 from detector.tally import Tally
+from detector.types import ShellId
 
 if TYPE_CHECKING:
     from detector.rules import Rules
-    from detector.types import ShellId
+    from detector.types import NodeId
     from detector.windows import Window
 
 
@@ -171,6 +173,64 @@ class Shell:
         """The event time up to which the next incarnation must not count anything."""
         ends_ns = ((high + 1) * rules.window_ns - 1 for _, high in self._spent)
         return max((self.total.last_ns, *ends_ns))
+
+    def dump(self) -> list[object]:
+        """The shell as JSON has it, for a checkpoint; without the node, which is the checkpoint's."""
+        return [
+            self.id.host,
+            self.id.pid,
+            self.id.start_ns,
+            self.id.name,
+            self.state.value,
+            self.known,
+            self.incarnation,
+            self.floor_ns,
+            self.ordinal,
+            self.early_bin,
+            self.notified_end_ns,
+            self.sign_ns,
+            evidence.dump(self.sightings),
+            self._total.hex(),
+            self._since_notified.hex(),
+            self._newest,
+            hex(self._bits),
+            self._lowest,
+            self._spent,
+        ]
+
+    @classmethod
+    def load(cls, node: NodeId, dumped: list[Any]) -> Self:
+        """Take what :meth:`dump` gave."""
+        host, pid, start_ns, name, state, *rest = dumped
+        shell = cls(ShellId(node, sys.intern(host), pid, start_ns, sys.intern(name)))
+        shell.state = State(state)
+        shell.known, shell.incarnation, shell.floor_ns, shell.ordinal, shell.early_bin, *rest = rest
+        shell.notified_end_ns, shell.sign_ns, seen, total, since, shell._newest, bits, *rest = rest
+        shell._lowest, spent = rest
+        shell.sightings = evidence.load(seen)
+        shell._total, shell._since_notified = bytes.fromhex(total), bytes.fromhex(since)
+        shell._bits = int(bits, 16)
+        shell._spent = tuple((low, high) for low, high in spent)
+        return shell
+
+    def rebase(self, before: Rules, rules: Rules) -> None:
+        """Go on under rules with other windows or another horizon: what was told stays told.
+
+        All bins between the bounds of the old memory are told from now on, so none counts twice.
+        """
+        self._forget_but_for_bounds()
+        self.early_bin = None
+        self._spent = _joined(
+            tuple(
+                (
+                    low * before.window_ns // rules.window_ns,
+                    ((high + 1) * before.window_ns - 1) // rules.window_ns,
+                )
+                for low, high in self._spent
+            )
+        )
+        if self._newest is not None:
+            self._newest = self._lowest = self._newest * before.window_ns // rules.window_ns
 
     def went_back(self, newest_of_node: int, rules: Rules) -> bool:
         """Whether the node's newest recent bin lies more than the horizon before what was seen here."""

@@ -23,7 +23,7 @@ closed surviving).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 from detector import evidence, points
 
@@ -63,6 +63,21 @@ class Window:
                 self._see(point.time_ns, min(point.time_ns, wall_ns))
         return conflicts
 
+    def dump(self) -> list[object]:
+        """The window as JSON has it, for a checkpoint."""
+        seen = evidence.dump(self.sightings)
+        return [self.points.hex(), seen, *self.first, *self.last, self.arrived_ns]
+
+    @classmethod
+    def load(cls, dumped: list[Any]) -> Self:
+        """Take what :meth:`dump` gave."""
+        window = cls()
+        points_hex, seen, first_ns, first_envelope_ns, last_ns, last_envelope_ns, window.arrived_ns = dumped
+        window.points = bytes.fromhex(points_hex)
+        window.sightings = evidence.load(seen)
+        window.first, window.last = (first_ns, first_envelope_ns), (last_ns, last_envelope_ns)
+        return window
+
     def _see(self, time_ns: int, envelope_ns: int) -> None:
         # Strictly: of repetitions the first arrival counts.
         if not self.first[0] or time_ns < self.first[0]:
@@ -95,6 +110,10 @@ class OpenBins:
 
     def __len__(self) -> int:
         return len(self._bins)
+
+    def items(self) -> Iterable[tuple[int, Bin]]:
+        """Bins by number, in order of creation."""
+        return self._bins.items()
 
     def deadline_ns(self) -> int | None:
         """The earliest deadline."""

@@ -58,7 +58,7 @@ def test_nodes_beyond_the_ceiling_are_told_and_cost_nothing() -> None:
     world = World(Rules(max_nodes=1))
     world.scrape(5, sample(5))
     world.feed(5, record(5, sample(5), node=OTHER_NODE))
-    assert world.detector.nodes() == 1
+    assert world.detector.count_nodes() == 1
     world.run_to(60)
     assert [(f.shell.node, f.kind) for f in world.findings] == [
         (OTHER_NODE, "opened"),
@@ -72,5 +72,5 @@ def test_an_idle_node_makes_room_for_a_new_one() -> None:
     world = World(Rules(max_nodes=2))
     for number, at in ((1, 0), (2, 1), (3, 2)):
         world.feed(at, record(at, node=NodeId("prod", f"n{number}")))
-    assert world.detector.nodes() == 2
+    assert world.detector.count_nodes() == 2
     assert Count.NODE_CEILING not in world.counts

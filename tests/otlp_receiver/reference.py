@@ -58,7 +58,8 @@ class Frame:
         )
 
     def raw_text(self, key: str) -> bytes:
-        value = self.values.get(key.encode())
+        """Nothing for no key: an attribute may have an empty one."""
+        value = self.values.get(key.encode()) if key else None
         return (
             value.string_value if value is not None and value.WhichOneof("value") == "string_value" else b""
         )

@@ -8,10 +8,12 @@ resolution, which the C library does not let us interrupt: it has its own limits
 Foreign exceptions end here: what comes out is a :class:`Reply` or :class:`Unreachable`.
 """
 
+import logging
 import socket
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import urllib3
@@ -29,10 +31,14 @@ from urllib3.util.ssl_ import create_urllib3_context
 
 from exporter.deadline_sockets import Deadline, connect, ssl_socket_class
 from exporter.settings import TlsSettings
+from telemetry import events
 
 REPLY_LIMIT_BYTES: Final = 65536
 """Of a reply's body. A batch's reply has a hundred bytes, an acknowledgement of eight batches fewer."""
 _CHUNK_BYTES: Final = 16384
+
+# It warns of headers that it cannot read, and quotes them; but the peer may have sent us our token back.
+logging.getLogger("urllib3.connection").propagate = False
 
 
 class Unreachable(Exception):  # noqa: N818  # it is what the receiver is
@@ -55,7 +61,9 @@ class Reply:
 class HttpClient:
     """Posts to one server over connections that are kept alive. For one thread.
 
-    Raises :class:`ValueError` if the CA file cannot be loaded.
+    The CA file is looked at before every request; when it has changed, connections are made anew. While a
+    changed file cannot be loaded, the authorities that were loaded last stay in force. Raises
+    :class:`ValueError` if it cannot be loaded at first.
     """
 
     def __init__(
@@ -63,25 +71,48 @@ class HttpClient:
     ) -> None:
         self._timeout_s = timeout_s
         self._deadline = Deadline(clock)
+        self._proxy_url = proxy_url
+        self._tls = tls
+        self._ca_seen = _seen(tls)
+        self._pools = self._manager()
+
+    def _manager(self) -> urllib3.PoolManager:
         options: dict[str, Any] = {
             "num_pools": 2,
             "maxsize": 1,
-            "timeout": timeout_s,
-            "ssl_context": _tls_context(tls, self._deadline),
+            "timeout": self._timeout_s,
+            "ssl_context": _tls_context(self._tls, self._deadline),
         }
-        if proxy_url:
-            self._pools: urllib3.PoolManager = urllib3.ProxyManager(
-                proxy_url, proxy_ssl_context=_tls_context(tls, self._deadline), **options
+        manager = (
+            urllib3.ProxyManager(
+                self._proxy_url, proxy_ssl_context=_tls_context(self._tls, self._deadline), **options
             )
-        else:
-            self._pools = urllib3.PoolManager(**options)
-        self._pools.pool_classes_by_scheme = _pools(self._deadline)
+            if self._proxy_url
+            else urllib3.PoolManager(**options)
+        )
+        manager.pool_classes_by_scheme = _pools(self._deadline)
+        return manager
+
+    def _refresh(self) -> None:
+        seen = _seen(self._tls)
+        if seen == self._ca_seen:
+            return
+        self._ca_seen = seen
+        try:
+            fresh = self._manager()
+        except ValueError as error:
+            events.EXPORTER_CA_KEPT(detail=str(error))
+            return
+        self._pools.clear()
+        self._pools = fresh
+        events.EXPORTER_CA_LOADED(path=self._tls.ca_file)
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
         """Send, and read the whole answer. Blocks until the deadline at most. Raises :class:`Unreachable`.
 
         Repeating it may deliver the body twice: a reply that was lost says nothing about the request.
         """
+        self._refresh()
         self._deadline.start(self._timeout_s)
         try:
             response = self._pools.urlopen(
@@ -136,6 +167,17 @@ _LABELS: Final[tuple[tuple[type[Exception], str], ...]] = (
 
 def _label(error: Exception) -> str:
     return next((label for kind, label in _LABELS if isinstance(error, kind)), "connection_lost")
+
+
+def _seen(tls: TlsSettings) -> tuple[int, int, int, int] | None:
+    """What tells one state of the CA file from another; ``None`` if there is none."""
+    if not tls.ca_file or tls.insecure_skip_verify:
+        return None
+    try:
+        state = Path(tls.ca_file).stat()
+    except OSError:
+        return None
+    return (state.st_dev, state.st_ino, state.st_mtime_ns, state.st_size)
 
 
 def _tls_context(tls: TlsSettings, deadline: Deadline) -> ssl.SSLContext:

@@ -1,7 +1,11 @@
 """Delivery: from the outbox to the sink, lane by lane, in order.
 
 An event leaves the outbox only with an outcome, so whatever happens between two statements here, it is sent
-again.
+again. What the outbox cannot take note of now (its disk is full) is remembered here: as long as this process
+lives, an event that the receiver has is not sent again for that, and its lane waits. Other lanes do not.
+
+Lanes are independent: each keeps its order, and none waits for another, so an event of one lane may arrive
+before an event of another lane that was made earlier.
 """
 
 import time
@@ -10,7 +14,7 @@ from typing import Final
 
 from detector.events import Lane, Outcome, Queued, Settlement
 from exporter.lanes import Lanes, PaceSettings, Phase
-from exporter.sink import Delivery, Sink
+from exporter.sink import Directive, Sink
 from telemetry import events, metrics
 
 IDLE_S: Final = 1.0
@@ -26,8 +30,10 @@ class Deliverer:
     ``take(lane, limit)`` gives the first events of a lane, ``settle(outcomes)`` ends some, ``backlog()``
     counts those that wait: the methods of ``store.seams.Outbox``, or calls that reach them. ``clock`` gives
     seconds that never go back; ``random`` is uniform in [0, 1); ``wall_ns`` is the epoch clock, by which the
-    delay since arrival is measured. What these raise goes through: nothing is
-    lost by it.
+    delay since arrival is measured, and nothing else.
+
+    What these raise goes through :meth:`turn`, and whoever catches it may call that again, after a while:
+    nothing is lost by it, and nothing is sent twice.
     """
 
     def __init__(  # noqa: PLR0913  # what it is made of
@@ -51,10 +57,13 @@ class Deliverer:
         self._wall_ns = wall_ns
         self._lanes = Lanes(pace or PaceSettings())
         self._order = list(Lane)
-        # Of acknowledgements: when the sink wants to be called though nothing is new, and whether it had no
-        # room for more
+        # What the sink said and the outbox does not know yet
+        self._unsettled: dict[Lane, tuple[Outcome, ...]] = dict.fromkeys(Lane, ())
+        # Of acknowledgements: when the sink wants to be called though nothing is new, whether it had no room
+        # for more, and when the evidence of what it may have in flight arrived, by sequence
         self._again = dict.fromkeys(Lane, 0.0)
         self._full = dict.fromkeys(Lane, False)
+        self._arrived_ns: dict[Lane, dict[int, int]] = {lane: {} for lane in Lane}
         for lane in Lane:
             self._show(lane)
 
@@ -64,32 +73,54 @@ class Deliverer:
         One call, so that whoever stops the service waits for one request at most, and a long backlog of
         context does not hold up risk: lanes take turns. Blocks as :meth:`Sink.send` does.
         """
-        for lane, waiting in self._backlog().items():
-            metrics.EXPORTER_BACKLOG.labels(lane=lane).set(waiting)
-        for lane in self._order:
-            allowance = self._lanes.allowance(lane, now)
-            if not allowance:
-                continue
-            in_flight = self._sink.in_flight(lane)
-            batch = self._take(lane, in_flight + allowance)
-            due = now >= self._again[lane]
-            if (len(batch) > in_flight and (due or not self._full[lane])) or (in_flight and due):
-                self._attempt(lane, batch, in_flight)
-                self._order.remove(lane)
-                self._order.append(lane)
+        waiting = self._backlog()
+        for lane, count in waiting.items():
+            metrics.EXPORTER_BACKLOG.labels(lane=lane).set(count)
+        for lane in tuple(self._order):
+            if self._serve(lane, waiting.get(lane, 0), now):
                 return 0.0
         return self._rest(now)
 
+    def _serve(self, lane: Lane, waiting: int, now: float) -> bool:
+        """Do what is due in a lane; whether there was anything."""
+        if self._unsettled[lane]:
+            self._put_last(lane)
+            self._settle_kept(lane)
+            return True
+        allowance = self._lanes.allowance(lane, now)
+        if not allowance:
+            return False
+        in_flight = self._sink.in_flight(lane)
+        due = now >= self._again[lane]
+        batch: Sequence[Queued] = ()
+        # Reading what is in flight once more is dear; it is read only when something can follow it.
+        if waiting > in_flight and not (self._full[lane] and in_flight):
+            batch = self._take(lane, in_flight + allowance)
+        if not (len(batch) > in_flight or (in_flight and due)):
+            return False
+        self._put_last(lane)
+        self._attempt(lane, batch, in_flight)
+        return True
+
+    def _put_last(self, lane: Lane) -> None:
+        self._order.remove(lane)
+        self._order.append(lane)
+
     def _attempt(self, lane: Lane, batch: Sequence[Queued], in_flight: int) -> None:
+        if batch:
+            self._arrived_ns[lane] = {queued.sequence: queued.event.arrived_ns for queued in batch}
         began = self._clock()
         delivery = self._sink.send(lane, batch)
+        self._unsettled[lane] = delivery.outcomes
         ended = self._clock()
         if delivery.result:
-            metrics.EXPORTER_ATTEMPTS.labels(sink=self._sink.name, result=delivery.result).inc()
-            metrics.EXPORTER_SEND.labels(sink=self._sink.name).observe(ended - began)
-        self._end(lane, batch, delivery)
+            name = self._sink.name
+            metrics.EXPORTER_ATTEMPTS.labels(sink=name, lane=lane, result=delivery.result).inc()
+            metrics.EXPORTER_SEND.labels(sink=name).observe(ended - began)
+        self._count(lane, delivery.outcomes)
         # A sink that did nothing with what is new must not be asked again at once.
-        self._full[lane] = len(batch) > in_flight and not delivery.tried
+        idle = delivery.directive is Directive.PROCEED and not delivery.tried and not delivery.outcomes
+        self._full[lane] = idle and (self._full[lane] or len(batch) > in_flight)
         self._again[lane] = ended + (IDLE_S if delivery.after_s is None else delivery.after_s)
         before = {each: self._lanes.phase(each) for each in Lane}
         self._lanes.answered(lane, delivery, ended, self._random())
@@ -99,19 +130,22 @@ class Deliverer:
                 self._show(each)
                 if phase is Phase.READY:
                     events.EXPORTER_RESUMED(sink=self._sink.name, lane=each)
+        self._settle_kept(lane)  # last, for it may raise
 
-    def _end(self, lane: Lane, batch: Sequence[Queued], delivery: Delivery) -> None:
-        if not delivery.outcomes:
-            return
-        self._settle(delivery.outcomes)
-        arrived_ns = {queued.sequence: queued.event.arrived_ns for queued in batch}
-        for outcome in delivery.outcomes:
-            if outcome.settlement is Settlement.DONE:
-                metrics.EXPORTER_DELIVERED.labels(lane=lane).inc()
-                if arrived := arrived_ns.get(outcome.sequence):
-                    metrics.EXPORTER_DELAY.observe(max(0, self._wall_ns() - arrived) / 1e9)
-            else:
+    def _settle_kept(self, lane: Lane) -> None:
+        if self._unsettled[lane]:
+            self._settle(self._unsettled[lane])
+            self._unsettled[lane] = ()
+
+    def _count(self, lane: Lane, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            arrived_ns = self._arrived_ns[lane].pop(outcome.sequence, 0)
+            if outcome.settlement is Settlement.DEAD:
                 metrics.EXPORTER_DEAD_LETTERS.labels(lane=lane, reason=outcome.reason).inc()
+                continue
+            metrics.EXPORTER_DELIVERED.labels(lane=lane).inc()
+            if arrived_ns:
+                metrics.EXPORTER_DELAY.observe(max(0, self._wall_ns() - arrived_ns) / 1e9)
 
     def _rest(self, now: float) -> float:
         """How long nothing will be due, as far as is known now."""

@@ -124,14 +124,21 @@ class HecSink:
         if self._settings.ack:
             ack_id = _integer(answer.body, "ackId")
             if ack_id is not None:
-                self._acks.sent(lane, batch, ack_id, self._clock())
+                self._forgotten(lane, answer, self._acks.sent(lane, batch, ack_id, self._clock()))
+                self._log(lane, answer, answer.row.log)
                 return Delivery(result=label, after_s=self._settings.ack_poll_s, tried=len(batch))
             # It was accepted. Sending it again for want of an id would count its risk twice.
             self._acks.forget_overdue(lane)
             metrics.EXPORTER_ACKS.labels(result="missing").inc()
             self._log(lane, answer, events.EXPORTER_ACK_MISSING)
+        self._log(lane, answer, answer.row.log)
         done = tuple(Outcome(queued.sequence, Settlement.DONE) for queued in batch)
         return Delivery(done, result=label, tried=len(batch))
+
+    def _forgotten(self, lane: Lane, answer: Answer, batches: int) -> None:
+        if batches:
+            metrics.EXPORTER_ACKS.labels(result="forgotten").inc(batches)
+            self._log(lane, answer, events.EXPORTER_ACK_FORGOTTEN, batches=batches)
 
     def _poll(self, lane: Lane) -> Delivery | None:
         """Ask for acknowledgements if it is time; ``None`` unless the request failed."""
@@ -141,14 +148,18 @@ class HecSink:
             self._poll_at = now + self._settings.ack_poll_s
             answer = self._request(f"{ACK_PATH}?channel={self._channel}", json.dumps({"acks": ids}).encode())
             acks = (answer.body or {}).get("acks")
-            if not isinstance(acks, dict):
+            if answer.row in hec_answers.CHANNEL_UNKNOWN:
+                # A restart. The channel comes to be with the next events; to pause here would keep them back.
+                self._forgotten(lane, answer, self._acks.lose())
+            elif answer.status != 200 or not isinstance(acks, dict):  # noqa: PLR2004  # HTTP's own
                 # The other rows say the same of a poll as of events; these speak of events that it has not.
                 if answer.row.action in {Action.ACCEPTED, Action.INVALID, Action.TOO_LARGE}:
                     answer = replace(answer, row=hec_answers.ACK_REPLY_UNREADABLE)
                 self._log(lane, answer, answer.row.log)
                 return Delivery((), answer.row.directive, answer.row.label, answer.after_s)
-            confirmed = self._acks.confirm(int(k) for k, v in acks.items() if v is True and k.isdecimal())
-            metrics.EXPORTER_ACKS.labels(result="confirmed").inc(confirmed)
+            else:
+                confirmed = self._acks.confirm(int(k) for k, v in acks.items() if v is True and k.isdecimal())
+                metrics.EXPORTER_ACKS.labels(result="confirmed").inc(confirmed)
         if expired := self._acks.expire(now):
             metrics.EXPORTER_ACKS.labels(result="timed_out").inc(expired)
             events.EXPORTER_ACK_TIMED_OUT(sink=self.name, batches=expired)
@@ -168,22 +179,22 @@ class HecSink:
         try:
             reply = self._client.post(self._base + path, body, headers)
         except Unreachable as error:
-            return Answer(hec_answers.UNREACHABLE[error.label], detail=str(error))
-        answer = _answer(reply, self._wall())
-        # A server, or what poses as one, may echo what it was sent.
-        return replace(answer, detail=answer.detail.replace(token, "[redacted]")[:_DETAIL_LIMIT])
+            answer = Answer(hec_answers.UNREACHABLE[error.label], detail=str(error))
+        else:
+            answer = _answer(reply, self._wall())
+        # A server, or what poses as one, may echo what it was sent, in a status line as well as in a body.
+        return replace(answer, detail=_without(token, answer.detail)[:_DETAIL_LIMIT])
 
-    def _log(self, lane: Lane, answer: Answer, log: events.LogEvent | None, **more: object) -> None:
-        if log is not None:
-            log(
-                sink=self.name,
-                lane=lane,
-                result=answer.row.label,
-                status=answer.status,
-                code=answer.code,
-                detail=answer.detail,
-                **more,
-            )
+    def _log(self, lane: Lane, answer: Answer, log: events.LogEvent, **more: object) -> None:
+        log(
+            sink=self.name,
+            lane=lane,
+            result=answer.row.label,
+            status=answer.status,
+            code=answer.code,
+            detail=answer.detail,
+            **more,
+        )
 
 
 def _answer(reply: Reply, wall_s: float) -> Answer:
@@ -202,6 +213,12 @@ def _answer(reply: Reply, wall_s: float) -> Answer:
         )
     after_s = hec_answers.retry_after_s(reply.retry_after, wall_s)
     return Answer(hec_answers.classify(reply.status, code), reply.status, code, body, after_s, detail)
+
+
+def _without(token: str, detail: str) -> str:
+    """The detail without the token, quoted (and so with backslashes more) or not."""
+    detail = detail.replace(token, "[redacted]")
+    return "[redacted]" if token.replace("\\", "") in detail.replace("\\", "") else detail
 
 
 def _integer(body: dict[str, object] | None, key: str) -> int | None:

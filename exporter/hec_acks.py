@@ -3,6 +3,11 @@
 Splunk's page *About HTTP Event Collector Indexer Acknowledgment*: a request on a channel gets an ``ackId``;
 the client polls; ``true`` is said once. A batch that is not acknowledged in time is sent again on the same
 channel, the same events together, since the server may have it half indexed.
+
+A server that restarts forgets its channels and counts from 0 again. So an id that is given anew no longer
+speaks of the batch that had it before, whatever is said of it. That batch waits for its timeout all the same:
+a load balancer that sends each request elsewhere looks like a restart every second, and what is sent again
+scores again.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,12 +22,22 @@ BATCHES_LIMIT: Final = 8
 
 @dataclass(slots=True)
 class Pending:
-    """A batch that was accepted. ``ack_id`` is ``None`` while it waits to be sent again."""
+    """A batch that was accepted.
+
+    ``ack_id`` is ``None`` if the server no longer knows it under that id; ``overdue`` says that it waits to
+    be sent again.
+    """
 
     batch: tuple[Queued, ...]
     ack_id: int | None
     due: float
     confirmed: bool = False
+    overdue: bool = False
+
+    @property
+    def awaited(self) -> bool:
+        """Whether its acknowledgement may come."""
+        return self.ack_id is not None and not self.confirmed and not self.overdue
 
 
 @dataclass(slots=True)
@@ -32,19 +47,35 @@ class Acks:
     timeout_s: float
     _pending: dict[Lane, list[Pending]] = field(default_factory=lambda: {lane: [] for lane in Lane})
 
-    def sent(self, lane: Lane, batch: Sequence[Queued], ack_id: int, now: float) -> None:
-        """A batch was accepted under that id. A batch that was to be sent again is replaced."""
+    def sent(self, lane: Lane, batch: Sequence[Queued], ack_id: int, now: float) -> int:
+        """A batch was accepted under that id. A batch that was to be sent again is replaced.
+
+        Returns how many batches had the id before, and have none now.
+        """
         self.forget_overdue(lane)
+        lost = self._lose(pending for pending in self._all() if pending.ack_id == ack_id)
         self._pending[lane].append(Pending(tuple(batch), ack_id, now + self.timeout_s))
+        return lost
+
+    def lose(self) -> int:
+        """The server does not know the channel: no id means anything. Returns how many batches had one."""
+        return self._lose(self._all())
+
+    @staticmethod
+    def _lose(some: Iterable[Pending]) -> int:
+        lost = [pending for pending in some if pending.awaited]
+        for pending in lost:
+            pending.ack_id = None
+        return len(lost)
 
     def overdue(self, lane: Lane) -> tuple[Queued, ...]:
         """The batch to send again before any other, empty if there is none."""
-        return next((pending.batch for pending in self._pending[lane] if pending.ack_id is None), ())
+        return next((pending.batch for pending in self._pending[lane] if pending.overdue), ())
 
     def forget_overdue(self, lane: Lane) -> None:
         """Take that batch out: it was sent under a new id, or refused and must be made up anew."""
         for pending in self._pending[lane]:
-            if pending.ack_id is None:
+            if pending.overdue:
                 self._pending[lane].remove(pending)
                 return
 
@@ -52,19 +83,19 @@ class Acks:
         """Mark what was not acknowledged in time, to be sent again. Returns how many batches."""
         expired = 0
         for pending in self._all():
-            if pending.ack_id is not None and not pending.confirmed and now >= pending.due:
-                pending.ack_id = None
+            if not (pending.confirmed or pending.overdue) and now >= pending.due:
+                pending.overdue = True
                 expired += 1
         return expired
 
     def ids(self) -> list[int]:
         """What to ask for, of all lanes: the channel is one."""
-        return [p.ack_id for p in self._all() if p.ack_id is not None and not p.confirmed]
+        return [p.ack_id for p in self._all() if p.ack_id is not None and p.awaited]
 
     def confirm(self, ack_ids: Iterable[int]) -> int:
         """The server has indexed these. Returns how many batches of ours."""
         known = set(ack_ids)
-        found = [p for p in self._all() if p.ack_id in known and not p.confirmed]
+        found = [pending for pending in self._all() if pending.awaited and pending.ack_id in known]
         for pending in found:
             pending.confirmed = True
         return len(found)

@@ -4,6 +4,13 @@ Codes are those of "Possible error codes" on Splunk's page *Troubleshoot HTTP Ev
 looked up by (status, code), then by status, then by the status's class. Accepted is one row only: HTTP 200
 with a JSON body whose code is 0. A load balancer's friendly page with status 200 is not that.
 
+A code under another status than Splunk's says nothing: the status wins. Whoever is between us and Splunk
+changes statuses or bodies, not both, and there is one thing that cannot be made good: an event that is given
+up, or called done, on the word of a stranger. The row of a status keeps everything (413 aside, which gives up
+only what is too large alone).
+
+``docs/delivery.md`` shows this table; a test holds the two together.
+
 The labels of the rows are metric labels and names in logs: renaming one is a breaking change.
 """
 
@@ -34,8 +41,8 @@ class Action(enum.StrEnum):
     PAUSE_SINK = "pause_sink"
 
 
-DIRECTIVES: Final[Mapping[Action, tuple[Directive, LogEvent | None]]] = {
-    Action.ACCEPTED: (Directive.PROCEED, None),
+DIRECTIVES: Final[Mapping[Action, tuple[Directive, LogEvent]]] = {
+    Action.ACCEPTED: (Directive.PROCEED, events.EXPORTER_ACCEPTED),
     Action.RETRY: (Directive.RETRY, events.EXPORTER_RETRYING),
     Action.INVALID: (Directive.SPLIT, events.EXPORTER_SPLIT),
     Action.TOO_LARGE: (Directive.SPLIT, events.EXPORTER_SPLIT),
@@ -58,8 +65,8 @@ class Row:
         return DIRECTIVES[self.action][0]
 
     @property
-    def log(self) -> LogEvent | None:
-        """What is logged; nothing for success."""
+    def log(self) -> LogEvent:
+        """What is logged."""
         return DIRECTIVES[self.action][1]
 
 
@@ -124,6 +131,9 @@ UNREACHABLE: Final[Mapping[str, Row]] = {
     )
 }
 """No answer at all, by :class:`exporter.bounded_http.Unreachable`."""
+
+CHANNEL_UNKNOWN: Final = frozenset({BY_CODE[400, 10], BY_CODE[400, 11]})
+"""As answers to a poll for acknowledgements: the server has forgotten the channel."""
 
 ACK_REPLY_UNREADABLE: Final = Row("ack_reply_unreadable", Action.RETRY)
 TOKEN_UNREADABLE: Final = Row("token_unreadable", Action.PAUSE_SINK)

@@ -102,6 +102,8 @@ class HecSettings:
 
     def __post_init__(self) -> None:
         for key, url in (("url", self.url), ("proxy_url", self.proxy_url)):
+            if "@" in url:  # which is not shown: this message is printed and logged
+                raise ValueError(f"exporter.hec.{key}: a user name or password; want them nowhere in a URL")
             if url and not url.startswith(("http://", "https://")):
                 raise ValueError(f"exporter.hec.{key}: {url!r}; want http:// or https:// and a host")
         if not self.url:

@@ -33,12 +33,19 @@ RECEIVER_SLOW_SCAN: Final = LogEvent(
     "stringzilla is not installed: requests are searched ten times slower.",
 )
 RECEIVER_REQUEST_REFUSED: Final = LogEvent(
-    "receiver.request_refused", logging.WARNING, "A request was refused for good; its sender drops it."
+    "receiver.request_refused",
+    logging.WARNING,
+    "An Export call was refused. At most one line a second for each reason; `suppressed` counts the others.",
 )
 RECEIVER_POINTS_REJECTED: Final = LogEvent(
     "receiver.points_rejected",
     logging.WARNING,
     "Frames of watched processes could not be interpreted; the rest of the request was taken.",
+)
+RECEIVER_DECODER_FAILED: Final = LogEvent(
+    "receiver.decoder_failed",
+    logging.ERROR,
+    "Frames met an error that nothing handled, a defect of this program; the rest of the request was taken.",
 )
 RECEIVER_FAILED: Final = LogEvent(
     "receiver.failed",
@@ -52,6 +59,16 @@ RECEIVER_TOKENS_KEPT: Final = LogEvent(
     "receiver.tokens_kept",
     logging.WARNING,
     "The file of bearer tokens changed but gives none; those of before stay in force.",
+)
+RECEIVER_CERTIFICATES_READ: Final = LogEvent(
+    "receiver.certificates_read",
+    logging.INFO,
+    "The files of receiver.tls changed; new connections are made with them.",
+)
+RECEIVER_CERTIFICATES_KEPT: Final = LogEvent(
+    "receiver.certificates_kept",
+    logging.WARNING,
+    "The files of receiver.tls changed but cannot be used; those of before stay in force.",
 )
 RECEIVER_STOPPED: Final = LogEvent("receiver.stopped", logging.INFO, "The OTLP receiver listens no more.")
 # --- detector
@@ -68,7 +85,13 @@ MEMORY_UTILIZATION_MISSING: Final = LogEvent(
 STORE_REFUSED: Final = LogEvent(
     "store.refused", logging.ERROR, "The store could not take something; senders are told to try again."
 )
+STORE_ROWS_DAMAGED: Final = LogEvent(
+    "store.rows_damaged",
+    logging.ERROR,
+    "Rows of the state are damaged or missing; what is left of them is kept among the dead letters.",
+)
 # --- exporter
+EXPORTER_ACCEPTED: Final = LogEvent("exporter.accepted", logging.DEBUG, "The receiver took a batch.")
 EXPORTER_RETRYING: Final = LogEvent(
     "exporter.retrying", logging.WARNING, "The receiver cannot take events now; they are kept and sent again."
 )
@@ -94,6 +117,11 @@ EXPORTER_DEAD_LETTER: Final = LogEvent(
 EXPORTER_ACK_TIMED_OUT: Final = LogEvent(
     "exporter.ack_timed_out", logging.WARNING, "A batch was not acknowledged in time; it is sent again."
 )
+EXPORTER_ACK_FORGOTTEN: Final = LogEvent(
+    "exporter.ack_forgotten",
+    logging.WARNING,
+    "The receiver no longer knows batches by their ids (a restart?); they are sent again at their timeout.",
+)
 EXPORTER_ACK_MISSING: Final = LogEvent(
     "exporter.ack_missing",
     logging.WARNING,
@@ -103,6 +131,16 @@ EXPORTER_TOKEN_LOADED: Final = LogEvent(
     "exporter.token_loaded",
     logging.INFO,
     "The token was read from its file, at start or because the file changed.",
+)
+EXPORTER_CA_LOADED: Final = LogEvent(
+    "exporter.ca_loaded",
+    logging.INFO,
+    "The CA file was read again because it changed; new connections are verified against it.",
+)
+EXPORTER_CA_KEPT: Final = LogEvent(
+    "exporter.ca_kept",
+    logging.WARNING,
+    "The CA file changed but cannot be loaded; the authorities of before stay in force.",
 )
 EXPORTER_TLS_UNVERIFIED: Final = LogEvent(
     "exporter.tls_unverified",
@@ -121,6 +159,33 @@ UNDELIVERED_AT_STOP: Final = LogEvent(
     "delivery.undelivered_at_stop",
     logging.ERROR,
     "The service stops with events that were not delivered; this version keeps its state in memory.",
+)
+# --- control socket
+CONTROL_STARTED: Final = LogEvent(
+    "control.started", logging.INFO, "The control socket listens, for the command outbox."
+)
+CONTROL_NOT_BOUND: Final = LogEvent(
+    "control.not_bound",
+    logging.ERROR,
+    "There is no control socket; the service runs, but the command outbox works only while it does not.",
+)
+CONTROL_REQUEUED: Final = LogEvent(
+    "control.requeued",
+    logging.WARNING,
+    "An operator put dead letters back into the outbox; uid and numbers tell who and which.",
+)
+CONTROL_PURGED: Final = LogEvent(
+    "control.purged",
+    logging.WARNING,
+    "An operator deleted dead letters or waiting events for good; uid, numbers or lane tell who and which.",
+)
+CONTROL_STRANGER: Final = LogEvent(
+    "control.stranger",
+    logging.ERROR,
+    "Someone other than the user of the service and root reached the control socket and was turned away.",
+)
+CONTROL_FAILED: Final = LogEvent(
+    "control.failed", logging.ERROR, "A request on the control socket could not be done."
 )
 # --- process
 SERVICE_STARTED: Final = LogEvent("service.started", logging.INFO, "Everything runs.")

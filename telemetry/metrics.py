@@ -90,7 +90,8 @@ RECEIVER_REFUSED: Final = _counter(
     "Export calls of which nothing was taken.",
     "reason",
     reason=(
-        "unauthenticated; in_flight: receiver.max_in_flight is reached; stopping; receive_timeout;"
+        "token_missing; token_wrong; no_place: too few receiver.workers; displaced: its message did not come"
+        " and others needed the place; in_flight: receiver.max_in_flight is reached; stopping; receive_timeout;"
         " no_message: larger than receiver.max_request_size, or given up by the sender; two_messages;"
         " malformed; too_many_resources; not_accepted: not stored in time; failed: a defect of this program"
     ),
@@ -119,7 +120,8 @@ RECEIVER_REJECTED_POINTS: Final = _counter(
     "receiver_rejected_points",
     "Data points in uninterpretable frames of watched processes; told to the sender as partial success.",
     "reason",
-    reason="undecodable (each such frame counts as one point); no_pid; no_node",
+    reason="undecodable (each such frame counts as one point); no_pid; no_node; "
+    "decoder_failed: a defect of this program",
 )
 RECEIVER_TEXT_REPLACED: Final = _counter(
     "receiver_text_replaced",
@@ -130,6 +132,18 @@ RECEIVER_TEXT_REPLACED: Final = _counter(
 RECEIVER_CLUSTER_UNKNOWN: Final = _counter(
     "receiver_cluster_unknown",
     "Times that a request's node named no cluster while detector.cluster_name is unset.",
+)
+RECEIVER_HEALTH_CHECKS: Final = _counter(
+    "receiver_health_checks",
+    "Calls of the gRPC health service.",
+    "result",
+    result="OK (answered, whatever the status); unknown_service; malformed; and, as of Export: no_place, "
+    "displaced, receive_timeout, no_message, two_messages",
+)
+RECEIVER_TLS_HANDSHAKES: Final = _counter("receiver_tls_handshakes", "TLS handshakes begun by clients.")
+RECEIVER_TLS_FILES_REFUSED: Final = _gauge(
+    "receiver_tls_files_refused",
+    "1 while the files of receiver.tls cannot be used and those of before are in force.",
 )
 
 # --- detector
@@ -183,6 +197,15 @@ JOURNAL_RECORDS: Final = _counter("journal_records", "Records (a request's part 
 STORE_FAILURES: Final = _counter(
     "store_failures", "Operations that the store refused.", "operation", operation="append, commit"
 )
+STORE_DAMAGED: Final = _counter(
+    "store_damaged_rows",
+    "Rows of the state that were found damaged or missing. What is left of them is a dead letter.",
+    "table",
+    table="journal, checkpoint, session, outbox, meta",
+)
+STORE_COMMIT_SECONDS: Final = _histogram(
+    "store_transaction", "Duration of a durable transaction of the state.", _LATENCY_BUCKETS
+)
 # --- exporter
 _LANES: Final = "risk, context, audit"
 _SINKS: Final = "stdout, file, hec"
@@ -196,8 +219,10 @@ EXPORTER_ATTEMPTS: Final = _counter(
     "exporter_attempts",
     "Requests to the receiver, by what came of them.",
     "sink",
+    "lane",
     "result",
     sink=_SINKS,
+    lane=_LANES,
     result="accepted, or a label of a row of exporter/hec_answers.py or exporter/lines.py",
 )
 EXPORTER_DEAD_LETTERS: Final = _counter(
@@ -243,13 +268,29 @@ EXPORTER_ACKS: Final = _counter(
     "exporter_acks",
     "Batches by the end of their indexer acknowledgement.",
     "result",
-    result="confirmed, timed_out (sent again), missing (the receiver offered none)",
+    result="confirmed, timed_out (sent again), missing (the receiver offered none), "
+    "forgotten (the receiver does not know the batch by its id; its time runs out)",
 )
 EXPORTER_REDACTIONS: Final = _counter(
     "exporter_redactions",
     "Secrets redacted from command lines, by kind of rule.",
     "kind",
     kind="named, header, url, client, custom",
+)
+
+# --- control socket
+CONTROL_REQUESTS: Final = _counter(
+    "control_requests",
+    "Connections to the control socket, by what came of them.",
+    "result",
+    result="done; refused: not understood, or not to be done; failed: by the store, or a defect of this"
+    " program; gone: no whole request or no reader in time; crowded: too many at once; stranger: another user",
+)
+CONTROL_CHANGES: Final = _counter(
+    "control_changes",
+    "Dead letters and events that operators moved or deleted through the control socket.",
+    "ask",
+    ask="requeue, purge (dead letters), purge_waiting (events)",
 )
 
 # --- process

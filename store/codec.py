@@ -130,8 +130,8 @@ def _load(data: bytes, build: Callable[[list[Any]], _T], what: str) -> _T:
         raise Undecodable(f"want {what}, found {len(data)} bytes: {type(error).__name__}: {text}") from error
 
 
-# `intern` takes nothing but a string. What is unpacked into fields needs no check that it is an array: anything
-# else would give strings for all of them, and an integer is among them each time.
+# `intern` takes nothing but a string. What is unpacked into fields needs no check that it is an array:
+# else it gives strings for the fields, and an integer is among them each time.
 
 
 def _load_arrival(fields: list[Any]) -> Arrival:
@@ -163,14 +163,13 @@ def _load_sample(fields: list[Any]) -> Sample:
 
 def _load_points(found: list[Any]) -> tuple[Point, ...]:
     points: list[Point] = []
-    append, metrics = points.append, _METRICS
     for metric, slot, time_ns, value in found:  # the innermost loop: no calls that can be spared
         if type(time_ns) is not int:
             raise TypeError(f"{type(time_ns).__name__}, want an integer")
         number = value
         if type(value) is not float and value is not None:
             number = float(_integer(value))  # a float by its type, whatever its maker gave
-        append(Point(metrics[metric], intern(slot), time_ns, number))
+        points.append(Point(_METRICS[metric], intern(slot), time_ns, number))
     return tuple(points)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import structlog
 import yaml
 
-from otel_shell_detector import checks, logs, reference
+from otel_shell_detector import checks, logs, outbox, reference
 from otel_shell_detector.configuration import LogSettings
 from otel_shell_detector.keys import plain
 from otel_shell_detector.kinds import one_line
@@ -83,12 +83,7 @@ def _parser() -> _Parser:
     def command(name: str, text: str, *, configured: bool = True) -> _Parser:
         made: _Parser = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         if configured:
-            made.add_argument(
-                "--config",
-                type=Path,
-                metavar="FILE",
-                help="YAML; what the environment sets wins over it, and without either the defaults hold",
-            )
+            _configurable(made)
         return made
 
     command("serve", "Receive metrics and report shells, until a signal.").set_defaults(run=_serve)
@@ -109,11 +104,23 @@ def _parser() -> _Parser:
         "--latest", metavar="T", help="with --search-exact: the first time that no longer counts"
     )
     replay.set_defaults(run=_replay)
+    made = command("outbox", "See, send again or delete what was not delivered.", configured=False)
+    outbox.declare(made, _configurable)
+    made.set_defaults(run=_outbox)
     command(
         "config-reference", "Print every key of the configuration, as Markdown.", configured=False
     ).set_defaults(run=_config_reference)
     command("version", "Print the version.", configured=False).set_defaults(run=_version)
     return parser
+
+
+def _configurable(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="YAML; what the environment sets wins over it, and without either the defaults hold",
+    )
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -135,6 +142,12 @@ def _replay(options: argparse.Namespace) -> int:
     from otel_shell_detector import replay  # noqa: PLC0415  # as for serve
 
     return replay.replay(settings, options.files, close_at_end=options.close_at_end)
+
+
+def _outbox(options: argparse.Namespace) -> int:
+    settings = load(options.config, os.environ)
+    logs.configure(settings.log)
+    return outbox.run(settings, options)
 
 
 def _configured(path: Path | None) -> Settings:

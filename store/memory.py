@@ -105,6 +105,7 @@ class MemoryStore:
     def bury(self, position: Position, reason: str) -> None:
         """See :class:`store.seams.Journal`."""
         entry = self._log.pop(position, None)
+        self._fresh = deque(item for item in self._fresh if item[0] != position)
         if entry is not None:
             self._give_up("journal", reason, repr(entry).encode())
 

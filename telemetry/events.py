@@ -81,6 +81,17 @@ MEMORY_UTILIZATION_MISSING: Final = LogEvent(
     "A node's shells come without process.memory.utilization; idle shells there cannot be seen.",
 )
 
+RECOVERED: Final = LogEvent(
+    "core.recovered",
+    logging.INFO,
+    "The store was read, at the start or after a defect; what was decided and not told is told now.",
+)
+RECORD_POISONED: Final = LogEvent(
+    "core.record_poisoned",
+    logging.CRITICAL,
+    "A record, or what a node had before, made the detector raise; it is a dead letter now. A defect.",
+)
+
 # --- store
 STORE_REFUSED: Final = LogEvent(
     "store.refused", logging.ERROR, "The store could not take something; senders are told to try again."

@@ -141,6 +141,13 @@ RECEIVER_HEALTH_CHECKS: Final = _counter(
     "displaced, receive_timeout, no_message, two_messages",
 )
 RECEIVER_TLS_HANDSHAKES: Final = _counter("receiver_tls_handshakes", "TLS handshakes begun by clients.")
+RECEIVER_TLS_REFUSED: Final = _counter(
+    "receiver_tls_refused",
+    "TLS handshakes that failed. Those that a client left without a word are in none of the reasons.",
+    "reason",
+    reason="no_certificate, certificate_expired, certificate_not_yet_valid, certificate_untrusted, tls_too_old,"
+    " not_tls, refused_by_client (it does not trust our certificate), other",
+)
 RECEIVER_TLS_FILES_REFUSED: Final = _gauge(
     "receiver_tls_files_refused",
     "1 while the files of receiver.tls cannot be used and those of before are in force.",
@@ -186,6 +193,20 @@ EVENT_DELAY: Final = _histogram(
     "From the arrival of the first sample of a shell's first window to its event in the outbox.",
     _DELAY_BUCKETS,
 )
+POISON: Final = _counter(
+    "core_poison",
+    "What made the detector raise and became dead letters: alert on any. A defect of this program.",
+    "kind",
+    kind="record, node (what a node had before)",
+)
+RECOVERY_SECONDS: Final = _gauge(
+    "core_recovery", "How long the store was read last, at the start or after a defect.", unit="seconds"
+)
+RECOVERED_RECORDS: Final = _counter(
+    "core_recovered_records", "Records of the journal that were fed again when the store was read."
+)
+CHECKPOINTS: Final = _counter("core_checkpoints", "Checkpoints of nodes.")
+CHECKPOINT_BYTES: Final = _counter("core_checkpoint", "Bytes of checkpoints of nodes.", unit="bytes")
 MEMORY_UTILIZATION_MISSING: Final = _counter(
     "detector_nodes_without_memory_utilization",
     "Nodes whose shells came without process.memory.utilization: an idle shell there cannot be seen.",
@@ -283,14 +304,14 @@ CONTROL_REQUESTS: Final = _counter(
     "control_requests",
     "Connections to the control socket, by what came of them.",
     "result",
-    result="done; refused: not understood, or not to be done; failed: by the store, or a defect of this"
-    " program; gone: no whole request or no reader in time; crowded: too many at once; stranger: another user",
+    result="done; refused: not understood, or not to be done; failed: by the store, or a defect; gone: no whole"
+    " request or no reader in time; crowded: too many at once; stranger: another user",
 )
 CONTROL_CHANGES: Final = _counter(
     "control_changes",
     "Dead letters and events that operators moved or deleted through the control socket.",
     "ask",
-    ask="requeue, purge (dead letters), purge_waiting (events)",
+    ask="requeue; purge: dead letters; purge_waiting: events",
 )
 
 # --- process

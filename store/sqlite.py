@@ -1,0 +1,234 @@
+"""All seams in one SQLite file.
+
+Theory of operation
+-------------------
+
+There is exactly one connection, used by one thread: SQLite before 3.51.3 could corrupt a write-ahead log that
+two connections write, and one connection needs no shared memory. What a method changes, it changes in one
+transaction; when the method returns, that is on the disk. When it raises :class:`StoreError`, nothing was
+changed, in the file or in memory, and it may be called again.
+
+The folder holds ``state.db`` with its write-ahead log ``state.db-wal``. Folder and files are for their owner
+alone (0700, 0600).
+
+How the connection is set up, and why:
+
+- ``locking_mode=EXCLUSIVE``: no other process can open the file, and SQLite keeps its index of the log on the
+  heap instead of in a ``-shm`` file that a crash may leave behind.
+- ``journal_mode=WAL``: a transaction is one sequential write and one sync, not three.
+- ``synchronous=FULL``: the log is synced at each COMMIT. NORMAL would lose the last ones with the power.
+- ``journal_size_limit``: a log that grew with a large transaction shrinks again.
+- ``cache_size``: bounds the heap; 16 MiB hold the inner pages of any state that fits the limit.
+- ``trusted_schema=OFF``, ``cell_size_check=ON``: the file may be damaged, or of someone's making.
+
+The rows and their checksums are described in :mod:`store.schema`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Final
+
+import apsw
+
+from store import schema
+from store.checkpoints import CheckpointTable, MetaTable
+from store.database import Database
+from store.dead import DeadTable
+from store.journal import JournalTable
+from store.outbox import OutboxTable
+from store.seams import CannotOpenStore, StoreError
+from store.sessions import SessionTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from detector.events import Lane, Outcome, Queued
+    from detector.types import Arrival, NodeId, SessionRow, ShellId
+    from store.seams import Checkpoint, Commit, DeadLetter, Entry, Position
+
+MAX_SIZE: Final = 1 << 30
+MAX_CLOSED: Final = 1_000_000
+"""Closed identities that are remembered, of 60 bytes each; those that closed first are forgotten first."""
+
+_PRAGMAS: Final = (
+    "PRAGMA locking_mode = EXCLUSIVE",
+    "PRAGMA trusted_schema = OFF",
+    "PRAGMA cell_size_check = ON",
+    "PRAGMA cache_size = -16384",
+    "PRAGMA page_size = 4096",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    f"PRAGMA journal_size_limit = {16 << 20}",
+)
+
+
+class SqliteStore:
+    """All seams over the state in ``folder``. Raises :class:`CannotOpenStore`.
+
+    ``wall_ns`` dates dead letters; ``vfs`` is the name of the SQLite VFS through which files are reached.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        wall_ns: Callable[[], int] = time.time_ns,
+        vfs: str | None = None,
+        max_size: int = MAX_SIZE,
+        max_closed: int = MAX_CLOSED,
+    ) -> None:
+        try:
+            make_folder(folder)
+            self._database = Database(_connect(folder / "state.db", vfs))
+        except (OSError, apsw.Error) as error:
+            raise CannotOpenStore(f"state.path: {folder}: {error}") from error
+        self._dead = DeadTable(self._database, wall_ns)
+        self._outbox = OutboxTable(self._database, self._dead, wall_ns)
+        self._sessions = SessionTable(self._database, max_closed)
+        self._meta = MetaTable(self._database)
+        self._checkpoints = CheckpointTable(self._database, self._dead)
+        self._journal = JournalTable(self._database, self._dead, self._checkpoints, self._meta)
+        try:
+            self._load()
+        except StoreError as error:
+            self._database.connection.close()
+            raise CannotOpenStore(f"state.path: {folder}: {error}") from error
+
+    def _load(self) -> None:
+        tally = self._database.tally
+        self._dead.load()
+        self._outbox.load()
+        self._sessions.load()
+        self._journal.load()
+        tally.service_ns = int(self._meta.get("service_ns") or 0)
+        tally.rules = self._meta.get("rules") or ""
+
+    # --- journal
+
+    def append(self, arrivals: Sequence[Arrival], *, durable: bool = True) -> Position:
+        """See :class:`store.seams.Journal`."""
+        return self._journal.append(arrivals, durable=durable)
+
+    def read(self) -> Iterator[tuple[Position, Entry]]:
+        """See :class:`store.seams.Journal`."""
+        return self._journal.read()
+
+    def rewind(self) -> None:
+        """See :class:`store.seams.Journal`."""
+        self._journal.rewind()
+
+    def checkpoints(self) -> Iterator[Checkpoint]:
+        """See :class:`store.seams.Journal`."""
+        return self._checkpoints.read()
+
+    def service_ns(self) -> int:
+        """See :class:`store.seams.Journal`."""
+        return self._database.tally.service_ns
+
+    def rules(self) -> str:
+        """See :class:`store.seams.Journal`."""
+        return self._database.tally.rules
+
+    def journal_bytes(self) -> int:
+        """See :class:`store.seams.Journal`."""
+        return self._database.tally.journal_bytes
+
+    def bury(self, position: Position, reason: str) -> None:
+        """See :class:`store.seams.Journal`."""
+        self._journal.bury(position, reason)
+
+    def bury_node(self, node: NodeId, reason: str) -> None:
+        """See :class:`store.seams.Journal`."""
+        self._journal.bury_node(node, reason)
+
+    # --- sessions
+
+    def commit(self, change: Commit) -> None:
+        """See :class:`store.seams.Sessions`."""
+        tally = self._database.tally
+        with self._database.transaction("committing"):
+            if change.tick is not None:
+                tally.service_ns = change.tick.service_ns
+                self._meta.put("service_ns", str(tally.service_ns))
+                self._journal.add_tick(change.tick)
+            self._journal.write()
+            self._sessions.put(change.rows)
+            self._outbox.queue(change.events)
+            self._checkpoints.put(change.checkpoints)
+            self._journal.trim(change.trim_before)
+            if change.rules:
+                tally.rules = change.rules
+                self._meta.put("rules", change.rules)
+            if change.tick is not None:
+                self._sessions.prune(len(change.rows))
+
+    def look_up(self, shells: Sequence[ShellId]) -> Mapping[ShellId, SessionRow]:
+        """See :class:`store.seams.Sessions`."""
+        return self._sessions.look_up(shells)
+
+    # --- outbox
+
+    def take(self, lane: Lane, limit: int) -> Sequence[Queued]:
+        """See :class:`store.seams.Outbox`."""
+        return self._outbox.take(lane, limit)
+
+    def settle(self, outcomes: Sequence[Outcome]) -> None:
+        """See :class:`store.seams.Outbox`."""
+        self._outbox.settle(outcomes)
+
+    def backlog(self) -> Mapping[Lane, int]:
+        """See :class:`store.seams.Outbox`."""
+        return self._outbox.backlog()
+
+    # --- dead letters
+
+    def dead_letters(self, limit: int, after: int = 0) -> Sequence[DeadLetter]:
+        """See :class:`store.seams.DeadLetters`."""
+        return self._dead.dead_letters(limit, after)
+
+    def count_dead_letters(self) -> Mapping[tuple[str, str], int]:
+        """See :class:`store.seams.DeadLetters`."""
+        return self._dead.counts()
+
+    def requeue(self, numbers: Sequence[int] | None) -> int:
+        """See :class:`store.seams.DeadLetters`."""
+        return self._outbox.requeue(numbers)
+
+    def purge(self, numbers: Sequence[int] | None) -> int:
+        """See :class:`store.seams.DeadLetters`."""
+        return self._dead.purge(numbers)
+
+    def purge_backlog(self, lane: Lane) -> int:
+        """See :class:`store.seams.DeadLetters`."""
+        return self._outbox.purge_backlog(lane)
+
+    def close(self) -> None:
+        """See :class:`store.seams.Store`."""
+        self._database.connection.close()
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and what is above it, for their owner alone; one that exists stays as it is."""
+    for each in (*reversed(folder.parents), folder):
+        if not each.exists():
+            each.mkdir(mode=0o700, exist_ok=True)
+
+
+def _connect(path: Path, vfs: str | None) -> apsw.Connection:
+    # SQLite gives the log the mode of the file.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
+    try:
+        for pragma in _PRAGMAS:
+            connection.execute(pragma)
+        if not connection.pragma("user_version"):
+            connection.execute(
+                f"BEGIN; {''.join(schema.MIGRATIONS)} PRAGMA user_version = {schema.VERSION}; COMMIT"
+            )
+    except BaseException:
+        connection.close()
+        raise
+    return connection

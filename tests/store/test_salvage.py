@@ -6,12 +6,12 @@ import os
 import random
 import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import apsw
 import pytest
 
-from store import pages, schema
+from store import schema
 from store.pages import PAGE_BYTES, Pages
 from store.salvage import Salvaged, _Layout, salvage
 
@@ -97,16 +97,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     path = tmp_path_factory.mktemp("made") / "state.db"
     connection = connect(path)
     put(connection, schema.META, [("service_ns", "1000"), ("rules", "r" * 5_000)])
-    put(connection, schema.JOURNAL, (journal(number) for number in range(100, 500)))
-    put(connection, schema.JOURNAL, (journal(number, schema.Kind.TICK, 20) for number in range(500, 550)))
-    put(connection, schema.JOURNAL, [journal(550, size=70_000)])
+    put(connection, schema.JOURNAL, (journal(number) for number in range(100, 300)))
+    put(connection, schema.JOURNAL, (journal(number, schema.Kind.TICK, 20) for number in range(300, 350)))
+    put(connection, schema.JOURNAL, [journal(350, size=70_000)])
     put(connection, schema.CHECKPOINT, (checkpoint(node, 1) for node in range(5)))
-    put(connection, schema.SESSION, (session(number, 1) for number in range(700)))
-    put(connection, schema.OUTBOX, map(queued, range(1, 400)))
+    put(connection, schema.SESSION, (session(number, 1) for number in range(400)))
+    put(connection, schema.OUTBOX, map(queued, range(1, 250)))
     put(connection, schema.DEAD, map(dead, range(1, 30)))
     before = rows_of(connection)
     connection.execute(
-        "DELETE FROM journal WHERE position < 200; DELETE FROM outbox WHERE sequence BETWEEN 50 AND 90"
+        "DELETE FROM journal WHERE position < 150; DELETE FROM outbox WHERE sequence BETWEEN 50 AND 90"
     )
     put(connection, schema.CHECKPOINT, (checkpoint(node, 2) for node in range(3)))
     put(connection, schema.SESSION, (session(number, 2, "exited") for number in range(100)))
@@ -114,7 +114,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     connection.close()
     assert not path.with_name("state.db-wal").exists()
     connection = apsw.Connection(str(path))
-    found = connection.execute("SELECT pageno, name, pagetype, ncell FROM dbstat").fetchall()
+    found: list[Any] = connection.execute("SELECT pageno, name, pagetype, ncell FROM dbstat").fetchall()
     connection.close()
     tree = {int(number): (str(name), str(kind), int(cells)) for number, name, kind, cells in found}
     return Made(path, rows, {name: before[name] | rows[name] for name in NAMES}, tree)
@@ -122,7 +122,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 @pytest.fixture
 def copy(made: Made, tmp_path: Path) -> Path:
-    return shutil.copy(made.path, tmp_path / "copy.db")
+    shutil.copy(made.path, tmp_path / "copy.db")
+    return tmp_path / "copy.db"
 
 
 def test_everything_is_carried_from_a_file_that_is_not_damaged(made: Made) -> None:
@@ -132,7 +133,7 @@ def test_everything_is_carried_from_a_file_that_is_not_damaged(made: Made) -> No
     carried = {name: len(found) for name, found in made.rows.items()}
     assert result == Salvaged(carried, NOTHING, 0, 0, len(before) // PAGE_BYTES)
     assert made.path.read_bytes() == before
-    assert sum(carried.values()) > 1_400
+    assert sum(carried.values()) > 800
 
 
 def lost_at_most(made: Made, numbers: Iterable[int]) -> int:
@@ -198,12 +199,12 @@ def test_a_file_that_is_cut_keeps_the_rows_before_the_cut(made: Made, copy: Path
         assert missing(made, rows) <= lost_at_most(made, range(kept + 1, len(whole) // PAGE_BYTES + 1))
         found.append(sum(result.carried.values()))
     assert found[0] == 0
-    assert found[-1] > 1_000
+    assert found[-1] > 600
 
 
 def test_overwritten_ranges_never_raise_and_nothing_is_invented(made: Made, copy: Path) -> None:
     whole, chance = made.path.read_bytes(), random.Random(5)
-    for _ in range(100):
+    for _ in range(60):
         data = bytearray(whole)
         for _ in range(chance.randrange(1, 20)):
             at, length = chance.randrange(len(data)), chance.choice([1, 2, 4, 100, 5_000])
@@ -236,7 +237,7 @@ def test_a_page_that_the_disk_does_not_give_is_lost_alone(
             raise OSError(5, "Input/output error")
         return pread(file, length, at)
 
-    monkeypatch.setattr(pages.os, "pread", failing)
+    monkeypatch.setattr("store.pages.os.pread", failing)
     result, rows = carry(made.path)
     assert missing(made, rows) == made.pages[number][2]
     assert result.lost_pages == 1
@@ -262,7 +263,7 @@ def test_the_log_counts_up_to_the_last_commit_before_a_bad_frame(tmp_path: Path)
     copy_log.write_bytes(log)
     assert carry(copy)[1] == states[-1]
     chance, seen = random.Random(6), list[int]()
-    for _ in range(200):
+    for _ in range(100):
         at, bit = chance.randrange(len(log)), chance.randrange(8)
         copy_log.write_bytes(log[:at] + bytes([log[at] ^ (1 << bit)]) + log[at + 1 :])
         seen.append(states.index(carry(copy)[1]))
@@ -324,6 +325,10 @@ def blobs(table: schema.Table, row: Row) -> Row:
     return tuple(field.encode() if isinstance(field, str) else field for field in stamped)
 
 
+def counters(connection: apsw.Connection) -> dict[Any, Any]:
+    return {name: used for name, used in connection.execute("SELECT name, seq FROM sqlite_sequence")}  # noqa: C416
+
+
 def test_numbers_that_were_used_up_are_not_used_again(tmp_path: Path) -> None:
     connection = connect(tmp_path / "state.db")
     put(connection, schema.OUTBOX, map(queued, (1, 2, 90)))
@@ -332,7 +337,7 @@ def test_numbers_that_were_used_up_are_not_used_again(tmp_path: Path) -> None:
     connection.close()
     fresh = connect(":memory:")
     salvage(tmp_path / "state.db", fresh)
-    assert dict(fresh.execute("SELECT name, seq FROM sqlite_sequence").fetchall()) == {
+    assert counters(fresh) == {
         "outbox": 90,
         "dead": 70,
     }
@@ -346,7 +351,7 @@ def test_a_counter_that_is_damaged_does_not_use_up_all_numbers(tmp_path: Path) -
     connection.close()
     fresh = connect(":memory:")
     salvage(tmp_path / "state.db", fresh)
-    assert dict(fresh.execute("SELECT name, seq FROM sqlite_sequence").fetchall()) == {"outbox": 1}
+    assert counters(fresh) == {"outbox": 1}
 
 
 def test_a_page_of_a_tree_that_the_free_list_names_is_read(made: Made, copy: Path) -> None:
@@ -355,8 +360,8 @@ def test_a_page_of_a_tree_that_the_free_list_names_is_read(made: Made, copy: Pat
     assert trunk
     leaf = next(n for n, (name, kind, _) in made.pages.items() if (name, kind) == ("outbox", "leaf"))
     root = next(n for n, (name, _, _) in made.pages.items() if name == "meta")
+    at = (trunk - 1) * PAGE_BYTES
     for number in (leaf, root):
-        at = (trunk - 1) * PAGE_BYTES
         whole[at + 4 : at + 12] = (1).to_bytes(4) + number.to_bytes(4)
         copy.write_bytes(whole)
         assert missing(made, carry(copy)[1]) == 0
@@ -382,3 +387,25 @@ def test_a_row_looks_like_one_of_one_table_alone(made: Made) -> None:
             seen |= fitting
     reading.close()
     assert seen == set(NAMES)
+
+
+def test_more_rows_than_are_kept_in_memory_are_carried(tmp_path: Path) -> None:
+    connection = connect(tmp_path / "state.db")
+    put(connection, schema.SESSION, ((b"%016d" % number, 0, 0, 0, None, 0) for number in range(2_500)))
+    rows = rows_of(connection)
+    connection.close()
+    assert carry(tmp_path / "state.db")[1] == rows
+
+
+def test_a_row_that_is_not_of_the_types_of_any_table_is_counted(tmp_path: Path) -> None:
+    connection = connect(tmp_path / "state.db")
+    put(connection, schema.OUTBOX, [queued(number) for number in range(1, 5)])
+    connection.close()
+    data = bytearray((tmp_path / "state.db").read_bytes())
+    # What follows the length of a row, its id and the length of its header: NULL for the id; text of 4 bytes.
+    place = data.index(b"\0" + bytes([13 + 2 * 4]))
+    data[place] = 7  # a float
+    data[place + 1] = 10  # no type at all
+    (tmp_path / "state.db").write_bytes(data)
+    result, rows = carry(tmp_path / "state.db")
+    assert (len(rows["outbox"]), result.unknown) == (3, 1)

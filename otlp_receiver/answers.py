@@ -41,6 +41,13 @@ class Answer:
     retry: bool = False
     body: bytes = b""
 
+    def give(self, context: grpc.ServicerContext) -> bytes:
+        """Answer a call; returns the body for its handler to return."""
+        context.set_code(self.code)
+        context.set_details(self.text)
+        context.set_trailing_metadata(self.trailing_metadata())
+        return self.body
+
     def trailing_metadata(self) -> tuple[tuple[str, bytes], ...]:
         """The status with its details, for senders that are to try again."""
         if not self.retry:
@@ -52,8 +59,17 @@ class Answer:
         return ((STATUS_DETAILS, status.SerializeToString()),)
 
 
-UNAUTHENTICATED: Final = Answer(
-    grpc.StatusCode.UNAUTHENTICATED, "unauthenticated", "want a valid bearer token in the metadata"
+TOKEN_MISSING: Final = Answer(
+    grpc.StatusCode.UNAUTHENTICATED, "token_missing", "want a valid bearer token in the metadata"
+)
+TOKEN_WRONG: Final = Answer(
+    grpc.StatusCode.UNAUTHENTICATED, "token_wrong", "want a valid bearer token in the metadata"
+)
+NO_PLACE: Final = Answer(
+    grpc.StatusCode.UNAVAILABLE, "no_place", "too many calls are running; try again", retry=True
+)
+DISPLACED: Final = Answer(
+    grpc.StatusCode.CANCELLED, "displaced", "the message did not come and others need the place"
 )
 IN_FLIGHT: Final = Answer(
     grpc.StatusCode.UNAVAILABLE, "in_flight", "too much is in flight; try again", retry=True
@@ -79,10 +95,11 @@ NOT_ACCEPTED: Final = Answer(
 )
 FAILED: Final = Answer(grpc.StatusCode.UNAVAILABLE, "failed", "internal error; try again", retry=True)
 
-LOGGED: Final = (TWO_MESSAGES, MALFORMED, TOO_MANY_RESOURCES)
-"""What someone should look into: data is lost that a sender means to be right."""
+NOT_LOGGED: Final = (STOPPING, NOT_ACCEPTED, FAILED)
+"""Refusals that need no log line: the first is no trouble, the others are told where they come from."""
 
 _REJECTED_TEXTS: Final = {
+    Reject.DECODER_FAILED: "a ResourceMetrics of a watched process met an error of the receiver",
     Reject.UNDECODABLE: "a ResourceMetrics that may be of a watched process is undecodable (counts as one)",
     Reject.NO_PID: "process.pid is absent or not an integer",
     Reject.NO_NODE: "none of k8s.node.name, host.name, host.id is present",

@@ -39,6 +39,8 @@ _METRICS: Final = {metric.value.encode(): metric for metric in Metric}
 class Reject(enum.StrEnum):
     """Why a frame of a watched process cannot be interpreted."""
 
+    DECODER_FAILED = "decoder_failed"
+    """Decoding raised what it should not: a defect of this program."""
     UNDECODABLE = "undecodable"
     """It holds a watched value but is no ``ResourceMetrics``."""
     NO_PID = "no_pid"
@@ -49,11 +51,34 @@ class Reject(enum.StrEnum):
 
 @dataclass(slots=True)
 class Tally:
-    """What decoding counts: rejected points by reason, replaced text by attribute, frames without points."""
+    """What decoding counts: rejected points by reason, replaced text by attribute, frames without points.
+
+    ``errors``: frames that met a defect, by the class of the exception.
+    """
 
     rejected: Counter[str] = field(default_factory=Counter)
     text_replaced: Counter[str] = field(default_factory=Counter)
     empty_frames: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+
+
+def decode_safely(
+    frame: bytes, selection: Selection, tally: Tally
+) -> tuple[NodeId, tuple[Sample, ...]] | None:
+    """As :func:`decode_frame`, but a defect costs that frame alone, not the request.
+
+    Else its sender would send the request again and again, and nothing of that node would be seen.
+    """
+    try:
+        return decode_frame(frame, selection, tally)
+    except Exception as error:  # noqa: BLE001  # whatever it is, it must not take the other frames with it
+        tally.errors[type(error).__name__] += 1
+        try:
+            points = _count_points(descriptors.RESOURCE_METRICS.FromString(frame))
+        except Exception:  # noqa: BLE001  # the same defect, perhaps
+            points = 1
+        tally.rejected[Reject.DECODER_FAILED] += points
+        return None
 
 
 def decode_frame(

@@ -1,6 +1,6 @@
 """What a request says: bytes in, records out. Pure: no clock, no network, no threads; ``replay`` uses it too.
 
-    bytes --find_frames--> bounds of frames --find_hits--> the few that may be watched --decode_frame-->
+    bytes --find_frames--> bounds of frames --find_hits--> the few that may be watched --decode_safely-->
     samples
                                   `-----------find_progress--> what the others say of their nodes
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from detector.types import NodeId, Record, Sample
 from otlp_receiver import resource
-from otlp_receiver.decode import Tally, decode_frame
+from otlp_receiver.decode import Tally, decode_safely
 from otlp_receiver.progress import find_progress
 from otlp_receiver.wire import MalformedRequest, TooManyResources, UnreadableRequest, find_frames, find_hits
 
@@ -37,7 +37,7 @@ class Reading:
     :class:`~otlp_receiver.decode.Reject`. ``text_replaced``: how many values were not UTF-8, by attribute,
     in frames that gave samples. ``frames``: all of the request; ``hit_frames``: those decoded;
     ``empty_frames``: those of watched processes without a number data point. ``unknown_clusters``: nodes
-    without a cluster.
+    without a cluster. ``errors``: frames that met a defect of this program, by class of exception.
     """
 
     records: tuple[Record, ...] = ()
@@ -47,6 +47,7 @@ class Reading:
     hit_frames: int = 0
     empty_frames: int = 0
     unknown_clusters: int = 0
+    errors: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_request(body: bytes, selection: Selection) -> Reading:
@@ -61,7 +62,7 @@ def read_request(body: bytes, selection: Selection) -> Reading:
     samples: dict[NodeId, list[Sample]] = {}
     first_seen: dict[NodeId, int] = {}
     for index in hits:
-        decoded = decode_frame(body[frames.starts[index] : frames.ends[index]], selection, tally)
+        decoded = decode_safely(body[frames.starts[index] : frames.ends[index]], selection, tally)
         if decoded is not None:
             node, of_frame = decoded
             first_seen.setdefault(node, index)
@@ -86,4 +87,5 @@ def read_request(body: bytes, selection: Selection) -> Reading:
         hit_frames=len(hits),
         empty_frames=tally.empty_frames,
         unknown_clusters=sum(node.cluster == resource.UNKNOWN_CLUSTER for node in first_seen),
+        errors=dict(tally.errors),
     )

@@ -2,8 +2,9 @@
 
 Export is unary on the wire. Here it is registered as a stream of raw bytes, which is the same wire: so a
 call is looked at before its body is received, and what cannot be decoded is answered by us, not by grpcio,
-which leaks exception texts. In order: credentials, budget, body under a watchdog, reading, storing, answer.
-A worker waits most of that time, therefore there are many. The health service's calls share the workers.
+which leaks exception texts. In order: credentials, a place, budget, body under a watchdog, reading, storing,
+answer. A worker waits most of that time, therefore there are many. Of 16 workers 14 are for Export, one is
+for health checks, one answers what finds no place (:mod:`otlp_receiver.receiving`).
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from otlp_receiver import answers
 from otlp_receiver.admission import Admission, OverBudget
-from otlp_receiver.auth import BearerTokens
+from otlp_receiver.auth import BearerTokens, Verdict
+from otlp_receiver.certificates import Certificates, CertificatesUnusable
+from otlp_receiver.health import Health
+from otlp_receiver.ration import RationedLog
 from otlp_receiver.reading import MalformedRequest, TooManyResources, read_request
-from otlp_receiver.watchdog import Watchdog
+from otlp_receiver.receiving import NoPlace, Receiving
 from telemetry import events, metrics
 
 if TYPE_CHECKING:
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
 SERVICE: Final = "opentelemetry.proto.collector.metrics.v1.MetricsService"
 
 _SECONDS: Final = 1000  # in milliseconds, as channel arguments want them
+_SPARE: Final = 16
+"""One of so many workers is for health checks, and another one for answers to calls without a place."""
+_REFUSALS: Final = {Verdict.MISSING: answers.TOKEN_MISSING, Verdict.WRONG: answers.TOKEN_WRONG}
 
 
 class NotAccepted(Exception):  # noqa: N818  # says what is so
@@ -91,78 +97,83 @@ class Server:
         self._accept = accept
         self._tokens = BearerTokens(settings.bearer_token_file) if settings.bearer_token_file else None
         self._admission = Admission(settings.max_in_flight)
-        self._watchdog = Watchdog(settings.receive_timeout)
+        spare = max(1, settings.workers // _SPARE)
+        self._receiving = Receiving(max(1, settings.workers - 2 * spare), settings.receive_timeout)
+        self._checking = Receiving(spare, settings.receive_timeout)
+        self._log = RationedLog()
         self._draining = False
-        self._health = health.HealthServicer()
         self._pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="receiver")
         self._grpc = grpc.server(self._pool, options=_channel_arguments(settings))
         export: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_unary_rpc_method_handler(self._export)
+        health = Health(SERVICE, lambda: not self._draining, self._checking)
         self._grpc.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(SERVICE, {"Export": export}),)
+            (grpc.method_handlers_generic_handler(SERVICE, {"Export": export}), health.handler())
         )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
 
     def start(self) -> None:
-        """Bind and serve. Raises :class:`CannotListen`; ``OSError`` if a file of ``tls`` cannot be read."""
+        """Bind and serve. Raises :class:`CannotListen`."""
         endpoint = self._settings.endpoint
         try:
             if self._settings.tls is None:
                 self.port = self._grpc.add_insecure_port(endpoint)
             else:
-                self.port = self._grpc.add_secure_port(endpoint, _credentials(self._settings.tls))
+                certificates = Certificates(self._settings.tls)
+                self.port = self._grpc.add_secure_port(endpoint, certificates.credentials())
+        except CertificatesUnusable as error:
+            raise CannotListen(f"{endpoint}: cannot be served with TLS: {error}") from None
         except RuntimeError:
-            tls = self._settings.tls
-            wanted = (
-                f", and a certificate and key that fit in {tls.cert_file} and {tls.key_file}" if tls else ""
-            )
             raise CannotListen(
-                f"{endpoint}: cannot be bound: want a free host:port of this machine{wanted}"
+                f"{endpoint}: cannot be bound: want a free host:port of this machine"
             ) from None
-        self._watchdog.start()
+        self._receiving.start()
+        self._checking.start()
         self._grpc.start()
-        for service in ("", SERVICE):
-            self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
-        events.RECEIVER_STARTED(endpoint=endpoint, port=self.port, tls=self._settings.tls is not None)
+        events.RECEIVER_STARTED(
+            endpoint=endpoint,
+            port=self.port,
+            tls=self._settings.tls is not None,
+            tokens=self._tokens is not None,
+        )
 
     def drain(self) -> None:
         """Answer new calls with UNAVAILABLE and RetryInfo; those that run go on. Safe to repeat."""
         self._draining = True
-        self._health.enter_graceful_shutdown()
 
     def stop(self, grace: float) -> None:
         """Drain, give running calls ``grace`` seconds, return when all have ended. Safe to repeat."""
         self.drain()
         self._grpc.stop(grace).wait()
         self._pool.shutdown()
-        self._watchdog.stop()
+        self._receiving.stop()
+        self._checking.stop()
         events.RECEIVER_STOPPED(endpoint=self._settings.endpoint)
 
     def _export(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         """Answer one call. Never raises: grpcio would print the exception and answer UNKNOWN."""
+        peer = context.peer()  # of a call that was cancelled it is not known any more
         try:
             answer = self._answer(messages, context)
         except Exception as error:  # noqa: BLE001  # whatever it is, the sender must hear that it can try again
-            events.RECEIVER_FAILED(error=type(error).__name__)
+            self._log(events.RECEIVER_FAILED, type(error).__name__, error=type(error).__name__)
             answer = answers.FAILED
         metrics.RECEIVER_REQUESTS.labels(answer.code.name).inc()
         if answer.reason:
             metrics.RECEIVER_REFUSED.labels(answer.reason).inc()
-            if answer in answers.LOGGED:
-                events.RECEIVER_REQUEST_REFUSED(reason=answer.reason, peer=context.peer())
-        context.set_code(answer.code)
-        context.set_details(answer.text)
-        context.set_trailing_metadata(answer.trailing_metadata())
-        return answer.body
+            if answer not in answers.NOT_LOGGED:
+                self._log(events.RECEIVER_REQUEST_REFUSED, answer.reason, reason=answer.reason, peer=peer)
+        return answer.give(context)
 
     def _answer(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> Answer:
         if self._draining:
             return answers.STOPPING
-        if self._tokens is not None and not self._tokens.accepts(context.invocation_metadata()):
-            return answers.UNAUTHENTICATED
+        if self._tokens is not None:
+            verdict = self._tokens.judge(context.invocation_metadata())
+            if verdict is not Verdict.ACCEPTED:
+                return _REFUSALS[verdict]
         try:
-            with self._admission.admit() as reservation:
+            with self._receiving.place(), self._admission.admit() as reservation:
                 begun = perf_counter()
-                body = self._receive(messages, context)
+                body = self._receiving.message(messages, context)
                 if not isinstance(body, bytes):
                     return body
                 metrics.RECEIVER_BYTES.inc(len(body))
@@ -170,25 +181,10 @@ class Server:
                 answer = self._take(body)
                 metrics.RECEIVER_REQUEST_SECONDS.observe(perf_counter() - begun)
                 return answer
+        except NoPlace:
+            return answers.NO_PLACE
         except OverBudget:
             return answers.IN_FLIGHT
-
-    def _receive(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes | Answer:
-        """The one message of a call, or the answer to a call that is not one message."""
-        one = two = None
-        with self._watchdog.watch(context.cancel) as watch:
-            try:
-                one = next(messages, None)
-                two = None if one is None else next(messages, None)
-            except grpc.RpcError:
-                one = None
-        if watch.expired:
-            return answers.RECEIVE_TIMEOUT
-        if two is not None:
-            return answers.TWO_MESSAGES
-        # Without a message the call was cancelled: by its sender, or by gRPC, which has itself answered
-        # RESOURCE_EXHAUSTED to a message that is too large. Only a call that is alive hears our answer.
-        return one if one is not None else answers.NO_MESSAGE
 
     def _take(self, body: bytes) -> Answer:
         try:
@@ -204,8 +200,10 @@ class Server:
                 self._accept(reading.records)
             except NotAccepted:
                 return answers.NOT_ACCEPTED
+        for error in reading.errors:
+            self._log(events.RECEIVER_DECODER_FAILED, error, error=error, frames=reading.errors[error])
         if reading.rejected:
-            events.RECEIVER_POINTS_REJECTED(**reading.rejected)
+            self._log(events.RECEIVER_POINTS_REJECTED, "", **reading.rejected)
         return answers.taken(reading.rejected)
 
 
@@ -230,19 +228,11 @@ def _channel_arguments(settings: ServerSettings) -> list[tuple[str, int]]:
         # gRPC adds 10 % of jitter to the age.
         ("grpc.max_connection_age_ms", round(settings.max_connection_age * _SECONDS)),
         ("grpc.max_connection_age_grace_ms", round(settings.max_connection_age_grace * _SECONDS)),
+        # For TLS and the first HTTP/2 frames; who says nothing is not kept for the default of two minutes.
+        ("grpc.server_handshake_timeout_ms", 10 * _SECONDS),
         ("grpc.keepalive_time_ms", 60 * _SECONDS),  # a dead peer must not hold its connection
         ("grpc.keepalive_timeout_ms", 20 * _SECONDS),
         ("grpc.keepalive_permit_without_calls", 1),  # collectors may ping between scrapes,
         ("grpc.http2.min_ping_interval_without_data_ms", 10 * _SECONDS),  # but not more often than this
         ("grpc.http2.max_ping_strikes", 2),
     ]
-
-
-def _credentials(tls: TlsSettings) -> grpc.ServerCredentials:
-    """Certificates as they are now. gRPC accepts TLS 1.2 and later alone."""
-    client_ca = tls.client_ca_file.read_bytes() if tls.client_ca_file else None
-    return grpc.ssl_server_credentials(
-        [(tls.key_file.read_bytes(), tls.cert_file.read_bytes())],
-        root_certificates=client_ca,
-        require_client_auth=client_ca is not None,
-    )

@@ -1,4 +1,4 @@
-"""A call whose message does not come whole in time is cancelled: half-open streams must not hold the workers.
+"""A call whose message does not come whole in time is cancelled, and before that, if its place is needed.
 
 One thread watches all calls. They all have the same timeout, so they expire in the order in which they began.
 """
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False)
 class Watch:
-    """One call under watch. ``expired`` once it was cancelled."""
+    """One call under watch. Once it was cancelled: ``expired``, or ``displaced`` by another call."""
 
     deadline: float
     cancel: Callable[[], object]
     expired: bool = False
+    displaced: bool = False
 
 
 class Watchdog:
@@ -47,9 +48,20 @@ class Watchdog:
         if self._thread.is_alive():
             self._thread.join()
 
+    def cancel_oldest(self, least_wait: float) -> bool:
+        """Cancel the call under longest watch, if that is ``least_wait`` seconds; whether there was one."""
+        with self._changed:
+            oldest = next(iter(self._watches.values()), None)
+            if oldest is None or oldest.deadline - self._timeout + least_wait > monotonic():
+                return False
+            oldest.displaced = True
+            del self._watches[id(oldest)]
+        oldest.cancel()
+        return True
+
     @contextmanager
     def watch(self, cancel: Callable[[], object]) -> Iterator[Watch]:
-        """Call ``cancel`` in the watchdog's thread if the block takes too long. It must not raise or wait."""
+        """Call ``cancel``, in another thread, if the block takes too long. It must not raise or wait."""
         watch = Watch(monotonic() + self._timeout, cancel)
         with self._changed:
             self._watches[id(watch)] = watch

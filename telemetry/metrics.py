@@ -206,7 +206,7 @@ RECOVERED_RECORDS: Final = _counter(
     "core_recovered_records", "Records of the journal that were fed again when the store was read."
 )
 CHECKPOINTS: Final = _counter("core_checkpoints", "Checkpoints of nodes.")
-CHECKPOINT_BYTES: Final = _counter("core_checkpoint", "Bytes of checkpoints of nodes.", unit="bytes")
+CHECKPOINT_BYTES: Final = _counter("core_checkpoint_bytes", "Bytes of checkpoints of nodes.")
 MEMORY_UTILIZATION_MISSING: Final = _counter(
     "detector_nodes_without_memory_utilization",
     "Nodes whose shells came without process.memory.utilization: an idle shell there cannot be seen.",

@@ -1,4 +1,4 @@
-"""The server's parts by themselves: budget, watchdog, tokens."""
+"""The server's parts by themselves: budget, watchdog, tokens, rationed log lines."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from otlp_receiver.admission import Admission, OverBudget
-from otlp_receiver.auth import BearerTokens, TokensUnreadable
+from otlp_receiver.auth import BearerTokens, TokensUnreadable, Verdict
+from otlp_receiver.ration import RationedLog
 from otlp_receiver.watchdog import Watchdog
+from telemetry import events
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,6 +103,21 @@ def test_what_ends_in_time_is_left_alone() -> None:
         watchdog.stop()  # does not wait for what is under watch
 
 
+def test_the_oldest_gives_way_once_it_has_waited_a_while() -> None:
+    watchdog = Watchdog(timeout=3600)
+    cancelled: list[str] = []
+    assert not watchdog.cancel_oldest(0)
+    with watchdog.watch(lambda: cancelled.append("first")) as first:
+        with watchdog.watch(lambda: cancelled.append("second")) as second:
+            assert not watchdog.cancel_oldest(3000)
+            assert watchdog.cancel_oldest(0)
+            assert cancelled == ["first"]
+            assert watchdog.cancel_oldest(0)
+        assert not watchdog.cancel_oldest(0)
+    assert cancelled == ["first", "second"]
+    assert (first.displaced, second.displaced, first.expired) == (True, True, False)
+
+
 def test_a_watchdog_that_never_started_can_be_stopped() -> None:
     Watchdog(timeout=1).stop()
 
@@ -117,18 +134,13 @@ def test_any_token_of_the_file_is_accepted_in_any_spelling_of_the_scheme(tmp_pat
     path.write_bytes(b"\n  first \r\nsecond\nd\xc3\xa9j\xc3\xa0\n")
     tokens = BearerTokens(path)
     for accepted in ("Bearer first", "bearer second", "BEARER déjà", b"Bearer second"):
-        assert tokens.accepts(bearer(accepted)), accepted
-    assert tokens.accepts(bearer("Basic xyz", "Bearer first"))
-    for refused in (
-        "Bearer ",
-        "Bearer firs",
-        "Bearer first ",
-        "first",
-        "Basic first",
-        "Bearer first\nsecond",
-    ):
-        assert not tokens.accepts(bearer(refused)), refused
-    assert not tokens.accepts([])
+        assert tokens.judge(bearer(accepted)) is Verdict.ACCEPTED, accepted
+    assert tokens.judge(bearer("Basic xyz", "Bearer first")) is Verdict.ACCEPTED
+    for wrong in ("Bearer ", "Bearer firs", "Bearer first ", "Bearer first\nsecond"):
+        assert tokens.judge(bearer(wrong)) is Verdict.WRONG, wrong
+    for other in ("first", "Basic first", "Bearer"):
+        assert tokens.judge(bearer(other)) is Verdict.MISSING, other
+    assert tokens.judge([]) is Verdict.MISSING
 
 
 def test_a_rotation_takes_effect_with_the_next_call_and_is_told(tmp_path: Path) -> None:
@@ -136,12 +148,12 @@ def test_a_rotation_takes_effect_with_the_next_call_and_is_told(tmp_path: Path) 
     path.write_text("old\n")
     with capture_logs() as logs:
         tokens = BearerTokens(path)
-        assert tokens.accepts(bearer("Bearer old"))
+        assert tokens.judge(bearer("Bearer old")) is Verdict.ACCEPTED
         # As Kubernetes does it: another file takes the name.
         (tmp_path / "next").write_text("new\n")
         (tmp_path / "next").replace(path)
-        assert tokens.accepts(bearer("Bearer new"))
-        assert not tokens.accepts(bearer("Bearer old"))
+        assert tokens.judge(bearer("Bearer new")) is Verdict.ACCEPTED
+        assert tokens.judge(bearer("Bearer old")) is Verdict.WRONG
     read = {"event": "receiver.tokens_read", "log_level": "info", "path": str(path), "tokens": 1}
     assert logs == [read, read]
 
@@ -152,10 +164,11 @@ def test_a_file_that_gives_no_tokens_any_more_leaves_those_of_before(tmp_path: P
     tokens = BearerTokens(path)
     with capture_logs() as logs:
         path.write_text("\n")
-        assert tokens.accepts(bearer("Bearer old"))
-        assert tokens.accepts(bearer("Bearer old"))
+        assert tokens.judge(bearer("Bearer old")) is Verdict.ACCEPTED
+        assert tokens.judge(bearer("Bearer old")) is Verdict.ACCEPTED
         path.unlink()
-        assert tokens.accepts(bearer("Bearer old"))
+        assert tokens.judge(bearer("Bearer old")) is Verdict.ACCEPTED
+        assert tokens.judge(bearer("Bearer old")) is Verdict.ACCEPTED
     kept = {"event": "receiver.tokens_kept", "log_level": "warning", "path": str(path)}
     assert logs == [
         {**kept, "reason": "the file holds no token"},
@@ -172,3 +185,34 @@ def test_a_file_without_tokens_is_named(tmp_path: Path) -> None:
     with pytest.raises(TokensUnreadable) as error:
         BearerTokens(empty)
     assert str(error.value) == f"{empty}: holds no token: want bearer tokens, one a line"
+
+
+# --- log lines that others cause
+
+
+def test_of_a_kind_one_line_a_second_is_written_and_the_others_are_counted() -> None:
+    now = [10.0]
+    log = RationedLog(lambda: now[0])
+    with capture_logs() as logs:
+        for seconds, kind in (
+            (0, "a"),
+            (0, "a"),
+            (0.5, "b"),
+            (0.99, "a"),
+            (1, "a"),
+            (1, "a"),
+            (3, "a"),
+            (4, "a"),
+        ):
+            now[0] = 10.0 + seconds
+            log(events.RECEIVER_REQUEST_REFUSED, kind, reason=kind, peer="x")
+        log(events.RECEIVER_FAILED, "a", error="a")
+    line = {"event": "receiver.request_refused", "log_level": "warning", "peer": "x"}
+    assert logs == [
+        {**line, "reason": "a"},
+        {**line, "reason": "b"},
+        {**line, "reason": "a", "suppressed": 2},
+        {**line, "reason": "a", "suppressed": 1},
+        {**line, "reason": "a"},
+        {"event": "receiver.failed", "log_level": "error", "error": "a"},
+    ]

@@ -264,41 +264,6 @@ def test_a_call_whose_message_does_not_come_whole_is_cancelled(first: list[bytes
     assert changes == {"requests_total CANCELLED": 1, "refused_total receive_timeout": 1}
 
 
-def test_a_call_that_its_sender_gives_up_is_counted() -> None:
-    released = threading.Event()
-    with moved() as changes, serving() as running:
-        call = running.begin_stream(half_open(released))
-        while not running.server._watchdog._watches:
-            assert running.export(QUIET) == Answered(Code.OK)
-        call.cancel()
-        released.set()
-    assert changes["refused_total no_message"] == 1
-
-
-def test_200_half_open_streams_starve_nobody() -> None:
-    released = threading.Event()
-    with serving(workers=256) as running:
-        streams = [running.begin_stream(half_open(released)) for _ in range(200)]
-        # The good client's calls are what the waiting is made of: each of them succeeds.
-        while len(running.server._watchdog._watches) < 200:
-            assert running.export(ONE_SHELL) == Answered(Code.OK)
-        for _ in range(20):
-            assert running.export(ONE_SHELL) == Answered(Code.OK)
-        assert not any(stream.done() for stream in streams)
-        released.set()
-
-
-def test_more_half_open_streams_than_workers_hold_them_no_longer_than_the_timeout() -> None:
-    released = threading.Event()
-    with serving(workers=32, receive_timeout=0.2) as running:
-        streams = [running.begin_stream(half_open(released)) for _ in range(200)]
-        for _ in range(5):
-            assert running.export(ONE_SHELL) == Answered(Code.OK)
-        # A stream that got a worker was cancelled; those behind the good calls are ended by the stop.
-        assert any(stream.done() and stream.code() is Code.CANCELLED for stream in streams)
-        released.set()
-
-
 def test_mutated_requests_are_answered_and_never_raise_out_of_the_handler() -> None:
     body = requests("worker-4.pb")[0]
     randomness = random.Random(4)

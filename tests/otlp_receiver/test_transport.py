@@ -1,24 +1,25 @@
-"""Who may call, and over what: tokens, TLS, health, the port."""
+"""Who may call, and over what: tokens, health, the port."""
 
 from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from otlp_receiver.auth import TokensUnreadable
-from otlp_receiver.server import SERVICE, CannotListen, Server, TlsSettings
+from otlp_receiver.server import SERVICE, CannotListen, Server
 from tests.otlp_receiver.captures import BY_NAME
 from tests.otlp_receiver.encode import frame, process, request
 from tests.otlp_receiver.serving import EXPORT, SETTINGS, Answered, Sink, answered, half_open, moved, serving
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 Code = grpc.StatusCode
-TESTDATA = Path(__file__).parent / "testdata"
 ONE_SHELL = request(frame(process()))
 
 
@@ -47,7 +48,7 @@ def test_without_a_valid_token_nothing_is_taken(tmp_path: Path) -> None:
         assert running.export(ONE_SHELL, **bearer("first")) == refused
         assert running.export(ONE_SHELL, **bearer("third")) == Answered(Code.OK)
     assert changes["requests_total UNAUTHENTICATED"] == 3
-    assert changes["refused_total unauthenticated"] == 3
+    assert (changes["refused_total token_missing"], changes["refused_total token_wrong"]) == (1, 2)
     assert len(running.sink.taken) == 3
 
 
@@ -80,9 +81,6 @@ def test_health_is_told_of_the_server_and_of_its_service() -> None:
             return response.status
 
         assert (status(""), status(SERVICE)) == (Status.SERVING, Status.SERVING)
-        with pytest.raises(grpc.RpcError) as unknown:
-            status("other")
-        assert answered(unknown.value).code is Code.NOT_FOUND
         running.server.drain()
         assert (status(""), status(SERVICE)) == (Status.NOT_SERVING, Status.NOT_SERVING)
 
@@ -102,46 +100,3 @@ def test_a_taken_port_is_named() -> None:
             second.start()
         assert str(error.value) == f"{endpoint}: cannot be bound: want a free host:port of this machine"
         second.stop(0)
-
-
-def secure(running_port: int, client: str = "") -> grpc.Channel:
-    def read(name: str) -> bytes:
-        return (TESTDATA / name).read_bytes()
-
-    credentials = grpc.ssl_channel_credentials(
-        read("ca.pem"), read(f"{client}.key") if client else None, read(f"{client}.pem") if client else None
-    )
-    return grpc.secure_channel(f"localhost:{running_port}", credentials)
-
-
-def test_tls_serves_senders_that_trust_the_certificate() -> None:
-    tls = TlsSettings(TESTDATA / "server.pem", TESTDATA / "server.key")
-    with serving(tls=tls) as running:
-        with secure(running.server.port) as channel:
-            assert export(channel) == b""
-        assert running.export(ONE_SHELL).code is Code.UNAVAILABLE  # in clear
-    assert len(running.sink.taken) == 1
-
-
-def test_with_a_client_ca_only_its_clients_are_served() -> None:
-    tls = TlsSettings(TESTDATA / "server.pem", TESTDATA / "server.key", TESTDATA / "ca.pem")
-    with serving(tls=tls) as running:
-        with secure(running.server.port, "client") as channel:
-            assert export(channel) == b""
-        for client in ("", "stranger"):
-            with secure(running.server.port, client) as channel, pytest.raises(grpc.RpcError) as error:
-                export(channel)
-            assert answered(error.value).code is Code.UNAVAILABLE
-    assert len(running.sink.taken) == 1
-
-
-def test_a_certificate_that_is_none_is_named() -> None:
-    readme = TESTDATA / "README.md"
-    server = Server(replace(SETTINGS, tls=TlsSettings(readme, readme)), BY_NAME, Sink())
-    with pytest.raises(CannotListen) as error:
-        server.start()
-    assert str(error.value) == (
-        "127.0.0.1:0: cannot be bound: want a free host:port of this machine, "
-        f"and a certificate and key that fit in {readme} and {readme}"
-    )
-    server.stop(0)

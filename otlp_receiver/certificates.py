@@ -112,8 +112,8 @@ def _load(tls: TlsSettings) -> grpc.ServerCertificateConfiguration:
         ) from None
     for each in client_ca:
         try:
-            context.load_verify_locations(cadata=each.decode("ascii", "replace"))
-        except ssl.SSLError:
+            context.load_verify_locations(cadata=each.decode("ascii", "ignore"))
+        except (ssl.SSLError, ValueError):
             raise CertificatesUnusable(f"{tls.client_ca_file}: want certificates of CAs, PEM") from None
     return grpc.ssl_server_certificate_configuration([(key, certificate)], *client_ca)
 

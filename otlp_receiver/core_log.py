@@ -85,7 +85,7 @@ def diverted(descriptor: int = _STDERR) -> Iterator[None]:
 
 
 def _pass_on(reading: int, real: int, hide: bool) -> None:  # noqa: FBT001  # an argument of a thread
-    with os.fdopen(reading, "rb") as lines, os.fdopen(real, "wb", closefd=False) as out:
+    with os.fdopen(reading, "rb") as lines:
         while line := lines.readline(_LONGEST_LINE):
             reason = handshake_reason(line)
             if reason:
@@ -93,5 +93,5 @@ def _pass_on(reading: int, real: int, hide: bool) -> None:  # noqa: FBT001  # an
             if not (hide and _OF_THE_CORE.match(line)):
                 # Whoever reads standard error may be gone. That must not stop those who write to it.
                 with suppress(OSError):
-                    out.write(line)
-                    out.flush()
+                    while line:
+                        line = line[os.write(real, line) :]  # what is left of it

@@ -91,7 +91,8 @@ RECEIVER_REFUSED: Final = _counter(
     "reason",
     reason=(
         "token_missing; token_wrong; no_place: too few receiver.workers; displaced: its message did not come"
-        " and others needed the place; in_flight: receiver.max_in_flight is reached; stopping; receive_timeout;"
+        " and others needed the place; in_flight: receiver.max_in_flight is reached; stopping;"
+        " receive_timeout;"
         " no_message: larger than receiver.max_request_size, or given up by the sender; two_messages;"
         " malformed; too_many_resources; not_accepted: not stored in time; failed: a defect of this program"
     ),
@@ -145,8 +146,8 @@ RECEIVER_TLS_REFUSED: Final = _counter(
     "receiver_tls_refused",
     "TLS handshakes that failed. Those that a client left without a word are in none of the reasons.",
     "reason",
-    reason="no_certificate, certificate_expired, certificate_not_yet_valid, certificate_untrusted, tls_too_old,"
-    " not_tls, refused_by_client (it does not trust our certificate), other",
+    reason="no_certificate, certificate_expired, certificate_not_yet_valid, certificate_untrusted,"
+    " tls_too_old, not_tls, refused_by_client (it does not trust our certificate), other",
 )
 RECEIVER_TLS_FILES_REFUSED: Final = _gauge(
     "receiver_tls_files_refused",
@@ -216,7 +217,7 @@ MEMORY_UTILIZATION_MISSING: Final = _counter(
 JOURNAL_COMMITS: Final = _counter("journal_commits", "Group commits of the journal.")
 JOURNAL_RECORDS: Final = _counter("journal_records", "Records (a request's part of one node) journaled.")
 STORE_FAILURES: Final = _counter(
-    "store_failures", "Operations that the store refused.", "operation", operation="append, commit"
+    "store_failures", "Operations that the store refused.", "operation", operation="append, commit, read"
 )
 STORE_DAMAGED: Final = _counter(
     "store_damaged_rows",

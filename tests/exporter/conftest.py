@@ -39,9 +39,9 @@ def hec(server: ScriptedHec, token_file: Path, clock: Clock) -> Iterator[Callabl
     made = []
 
     def make(**settings: Any) -> HecSink:
-        ticking = settings.pop("clock", clock)
+        ticking, wall = settings.pop("clock", clock), settings.pop("wall", lambda: WALL_S)
         settings = {"url": server.url, "token_file": str(token_file), "request_timeout_s": 30.0, **settings}
-        made.append(HecSink(HecSettings(**settings), ticking, lambda: WALL_S))
+        made.append(HecSink(HecSettings(**settings), ticking, wall))
         return made[-1]
 
     yield make

@@ -35,17 +35,27 @@ def queue(count: int, lane: Lane = Lane.RISK, padding: int = 0) -> list[Queued]:
 
 
 class Outbox:
-    """Keeps what was settled, and insists that nothing is settled twice."""
+    """Keeps what was settled, and insists that nothing is settled twice.
+
+    ``broken`` is raised by ``settle`` while it is set; ``taken`` counts the rows of each ``take``.
+    """
 
     def __init__(self, *events: Event) -> None:
+        self.events = events
+        self.broken: Exception | None = None
+        self.taken: list[tuple[Lane, int]] = []
         self.waiting = [Queued(sequence, event) for sequence, event in enumerate(events)]
         self.done: list[str] = []
         self.dead: list[tuple[str, str]] = []
 
     def take(self, lane: Lane, limit: int) -> Sequence[Queued]:
-        return [queued for queued in self.waiting if queued.event.lane is lane][:limit]
+        rows = [queued for queued in self.waiting if queued.event.lane is lane][:limit]
+        self.taken.append((lane, len(rows)))
+        return rows
 
     def settle(self, outcomes: Sequence[Outcome]) -> None:
+        if self.broken:
+            raise self.broken
         for outcome in outcomes:
             [queued] = [queued for queued in self.waiting if queued.sequence == outcome.sequence]
             self.waiting.remove(queued)
@@ -55,7 +65,25 @@ class Outbox:
                 self.dead.append((queued.event.event_id, outcome.reason))
 
     def backlog(self) -> Mapping[Lane, int]:
-        return {lane: len(self.take(lane, len(self.waiting))) for lane in Lane}
+        return {lane: sum(queued.event.lane is lane for queued in self.waiting) for lane in Lane}
+
+    def assert_delivered(self, indexed: Sequence[str], dead: Mapping[str, str] | None = None) -> None:
+        """All are done but the dead, and in each lane they first came to the receiver in their order.
+
+        ``indexed`` are the ids that the receiver has, in its order, repetitions included.
+        """
+        assert (self.waiting, dict(self.dead)) == ([], dead or {})
+        assert len(self.dead) == len(dead or {})
+        for lane in Lane:
+            want = [
+                event.event_id
+                for event in self.events
+                if event.lane is lane and event.event_id not in (dead or {})
+            ]
+            mine = set(want)
+            assert [each for each in self.done if each in mine] == want
+            assert [each for each in dict.fromkeys(indexed) if each in mine] == want
+        assert len(set(indexed) - {event.event_id for event in self.events}) == 0
 
     def deliverer(
         self,
@@ -63,6 +91,7 @@ class Outbox:
         clock: Callable[[], float],
         pace: PaceSettings | None = None,
         jitter: Callable[[], float] = lambda: 1.0,
+        wall_ns: Callable[[], int] = lambda: 10 * 10**9,
     ) -> Deliverer:
         return Deliverer(
             sink,
@@ -71,7 +100,7 @@ class Outbox:
             backlog=self.backlog,
             clock=clock,
             random=jitter,
-            wall_ns=lambda: 10 * 10**9,
+            wall_ns=wall_ns,
             pace=pace,
         )
 

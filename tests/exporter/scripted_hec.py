@@ -3,7 +3,7 @@
 It is a fake, and has to be one: the real server that our end-to-end tests run (the collector's
 ``splunkhecreceiver``) checks no token, is never busy, and sends no slow, cut, endless or garbled reply. What
 it does by default is what Splunk documents: check the token, take the events, answer code 0, with an
-``ackId`` if the request has a channel.
+``ackId`` if the request has a channel. Attributes make it refuse events, lose them, forget its channels.
 """
 
 import contextlib
@@ -74,15 +74,27 @@ def refusal(status: int, code: int, number: int | None = None, **options: Any) -
 
 
 class ScriptedHec:
-    """Listens on loopback. ``script`` is used up first, answer by answer; after that the server behaves."""
+    """Listens on loopback. ``script`` is used up first, then ``always``; else it behaves."""
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[Request] = []
         self.indexed: list[dict[str, Any]] = []
         self.script: deque[Answer] = deque()
+        self.always: Answer | None = None
         self.tokens = {TOKEN}
+        self.bad_token = (403, 4)
         self.valid_indexes: set[str | None] | None = None
         self.largest = 1 << 30
+        # Events that it refuses, with the code; whether it says which of a request it is, and whether it
+        # takes those before it (Splunk does)
+        self.refused: dict[str, int] = {}
+        self.numbered = True
+        self.takes_before = True
+        # Of acknowledgement: whether accepted events are indexed at all, whether a poll on a channel without
+        # events since the start is refused (or all is false), and which channels there are
+        self.indexes = True
+        self.refuses_channels = False
+        self.channels: set[str] = set()
         self.acked: dict[int, bool] = {}
         self.ack_at_once = True
         self.connections = 0
@@ -111,6 +123,12 @@ class ScriptedHec:
     def posts(self) -> list[Request]:
         """The requests that carried events."""
         return [request for request in self.requests if request.path == "/services/collector/event"]
+
+    def restart(self) -> None:
+        """Forget channels and acknowledgements; ids start at 0."""
+        self.channels.clear()
+        self.acked.clear()
+        self._ack_ids = itertools.count()
 
     def __enter__(self) -> Self:
         return self
@@ -148,7 +166,7 @@ class ScriptedHec:
             with connection, connection.makefile("rb") as stream:
                 while request := self._read(stream, number):
                     self.requests.append(request)
-                    answer = self.script.popleft() if self.script else self._behave(request)
+                    answer = self.script.popleft() if self.script else self.always or self._behave(request)
                     self._take(request, answer.takes)
                     for piece in answer.pieces():
                         connection.sendall(piece)
@@ -179,14 +197,9 @@ class ScriptedHec:
 
     def _behave(self, request: Request) -> Answer:
         if request.headers.get("authorization", "").removeprefix("Splunk ") not in self.tokens:
-            return refusal(403, 4)
+            return refusal(*self.bad_token)
         if request.path.startswith("/services/collector/ack?channel="):
-            asked = json.loads(request.body)["acks"]
-            said = {ack: self.acked.get(ack, False) for ack in asked}
-            self.acked = {
-                ack: known for ack, known in self.acked.items() if not said.get(ack)
-            }  # true is said once
-            return Answer(body={"acks": said})
+            return self._acknowledge(request)
         if request.path != "/services/collector/event":
             return Answer(404, b"not here")
         if len(request.body) > self.largest:
@@ -195,8 +208,25 @@ class ScriptedHec:
             envelope.get("index") not in self.valid_indexes for envelope in request.events
         ):
             return refusal(400, 7)
+        return self._index(request)
+
+    def _acknowledge(self, request: Request) -> Answer:
+        if self.refuses_channels and request.path.partition("=")[2] not in self.channels:
+            return refusal(400, 11)
+        asked = json.loads(request.body)["acks"]
+        said = {ack: self.acked.get(ack, False) for ack in asked}
+        # true is said once
+        self.acked = {ack: known for ack, known in self.acked.items() if not said.get(ack)}
+        return Answer(body={"acks": said})
+
+    def _index(self, request: Request) -> Answer:
+        for at, envelope in enumerate(request.events):
+            if code := self.refused.get(envelope["event"]["event_id"]):
+                before = at if self.takes_before else 0
+                return refusal(400, code, at if self.numbered else None, takes=before)
         body: dict[str, Any] = {"text": "Success", "code": 0}
-        if "x-splunk-request-channel" in request.headers:
+        if channel := request.headers.get("x-splunk-request-channel"):
+            self.channels.add(channel)
             body["ackId"] = next(self._ack_ids)
             self.acked[body["ackId"]] = self.ack_at_once
-        return Answer(body=body, takes=ALL)
+        return Answer(body=body, takes=ALL if self.indexes else 0)

@@ -70,30 +70,6 @@ def test_a_batch_stays_within_its_size(server: ScriptedHec, hec: Callable[..., H
     assert len(server.posts[0].body) <= 1000
 
 
-def test_a_token_is_read_again_when_its_file_changes(
-    server: ScriptedHec, hec: Callable[..., HecSink], token_file: Path, logs: list[Any]
-) -> None:
-    """Rejected for a while, then rotated: nothing is lost, nothing is hammered."""
-    server.tokens = {"second"}
-    clock, outbox = Clock(), Outbox(*RISK[:10])
-    deliverer = outbox.deliverer(hec(clock=clock), clock)
-    began = clock.now
-    run(deliverer, clock, lambda: clock.now > began + 600)
-    assert outbox.waiting
-    assert len(server.requests) <= 600 / 60 + 8
-    assert {len(request.events) for request in server.requests[1:]} == {1}
-    token_file.write_text("second")
-    run(deliverer, clock, lambda: not outbox.waiting)
-    assert server.ids == RISK_IDS[:10]
-    assert [
-        log["event"] for log in logs if log["event"] not in {"exporter.sink_paused", "exporter.accepted"}
-    ] == [
-        "exporter.token_loaded",
-        "exporter.token_loaded",
-        *["exporter.resumed"] * len(Lane),
-    ]
-
-
 @pytest.mark.parametrize(
     ("content", "found"),
     [
@@ -140,74 +116,6 @@ def test_a_server_that_echoes_the_token_does_not_put_it_into_the_log(
     hec().send(Lane.RISK, queue(1))
     assert TOKEN not in repr(logs)
     assert logs[-1]["detail"] == ("no: Splunk [redacted]" + "!" * 500)[:200]
-
-
-@pytest.mark.parametrize("takes", [0, 41])
-@pytest.mark.parametrize("numbered", [True, False])
-def test_one_bad_event_among_a_hundred_is_found_and_all_others_arrive(
-    hec: Callable[..., HecSink], server: ScriptedHec, takes: int, numbered: bool
-) -> None:
-    """From a server that took the items before it, and from one that took none; with a number and without."""
-    bad = "risk-41"
-    outbox, clock = Outbox(*RISK), Clock()
-    deliverer = outbox.deliverer(hec(clock=clock), clock)
-    requests = 0
-    while outbox.waiting:
-        batch = [queued.event.event_id for queued in outbox.waiting]
-        size = min(len(batch), deliverer._lanes.allowance(Lane.RISK, clock.now) or len(batch))
-        if bad in batch[:size]:
-            at = batch.index(bad)
-            server.script.append(refusal(400, 6, at if numbered else None, takes=min(at, takes)))
-        else:
-            server.script.clear()
-        clock.now += deliverer.turn(clock.now)
-        requests += 1
-        assert requests < 60
-    assert outbox.dead == [(bad, "event_invalid")]
-    assert outbox.done == [each for each in RISK_IDS if each != bad]
-    assert sorted(set(server.ids)) == sorted(set(RISK_IDS) - {bad})
-    if not takes:
-        assert server.ids == outbox.done
-    assert len(server.requests) == 2 if numbered else 8 <= len(server.requests) <= 24
-
-
-def test_too_large_a_batch_is_split_until_it_fits(hec: Callable[..., HecSink], server: ScriptedHec) -> None:
-    server.largest = 2000
-    outbox, clock = Outbox(*RISK), Clock()
-    run(outbox.deliverer(hec(clock=clock), clock), clock, lambda: not outbox.waiting)
-    assert server.ids == RISK_IDS == outbox.done
-
-
-def test_an_event_too_large_alone_is_dead_and_holds_up_nobody(
-    hec: Callable[..., HecSink], server: ScriptedHec
-) -> None:
-    server.largest = 2000
-    outbox, clock = Outbox(*RISK[:5], event(5, padding=3000), *RISK[6:10]), Clock()
-    run(outbox.deliverer(hec(clock=clock), clock), clock, lambda: not outbox.waiting)
-    assert outbox.dead == [("risk-5", "too_large")]
-    assert server.ids == [each for each in RISK_IDS[:10] if each != "risk-5"]
-
-
-def test_a_wrong_index_pauses_its_lane_while_the_others_flow(
-    hec: Callable[..., HecSink], server: ScriptedHec, logs: list[Any]
-) -> None:
-    server.valid_indexes = {"risk", "audit"}
-    events = [event(number, lane) for number in range(30) for lane in Lane]
-    outbox, clock = Outbox(*events), Clock()
-    deliverer = outbox.deliverer(hec(clock=clock), clock, PaceSettings(batch_limit=4))
-    began = clock.now
-    run(deliverer, clock, lambda: clock.now > began + 600)
-    assert {queued.event.lane for queued in outbox.waiting} == {Lane.CONTEXT}
-    assert len(outbox.waiting) == 30
-    refused = [request for request in server.posts if request.events[0]["index"] == "context"]
-    assert len(refused) <= 600 / 60 + 8
-    assert {len(request.events) for request in refused[1:]} == {1}
-    server.valid_indexes = None
-    run(deliverer, clock, lambda: not outbox.waiting)
-    assert [each for each in server.ids if each.startswith("context")] == [f"context-{n}" for n in range(30)]
-    assert [(log["event"], log["lane"]) for log in logs if log["event"] == "exporter.resumed"] == [
-        ("exporter.resumed", "context")
-    ]
 
 
 @settings(max_examples=25, deadline=None)

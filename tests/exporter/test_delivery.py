@@ -16,6 +16,7 @@ from telemetry.metrics import REGISTRY
 from tests.exporter.outbox import Clock, Outbox, event, run
 
 PREFIX = "otel_shell_detector_exporter_"
+DEAD = {"lane": "risk", "reason": "event_invalid"}
 
 
 def sample(name: str, **labels: str) -> float:
@@ -194,3 +195,72 @@ def test_the_delay_of_a_delivered_event_counts_from_the_arrival_of_its_evidence(
     run(outbox.deliverer(ScriptedSink(clock), clock), clock, lambda: not outbox.waiting)
     # 6 s; nothing is known of the second; the third is from before our clock was set back
     assert (sample("delay_seconds_count"), sample("delay_seconds_sum")) == (before[0] + 2, before[1] + 6.0)
+
+
+class StoreError(Exception):
+    """The disk is full, say."""
+
+
+def test_what_was_accepted_while_the_outbox_cannot_take_note_is_not_sent_again() -> None:
+    """Sent again each turn, it would score again each turn."""
+    before = [sample("events_delivered_total", lane="risk"), sample("dead_letters_total", **DEAD)]
+    clock = Clock()
+    sink = ScriptedSink(clock, [(Directive.REFUSED, 2, 1)])
+    outbox = Outbox(*(event(number) for number in range(5)))
+    deliverer = outbox.deliverer(sink, clock)
+    outbox.broken = StoreError("disk full")
+    for _ in range(20):
+        with pytest.raises(StoreError):
+            deliverer.turn(clock.now)
+        clock.now += 1.0
+    assert (len(sink.calls), len(outbox.taken), len(outbox.waiting)) == (1, 1, 5)
+    outbox.broken = None
+    run(deliverer, clock, lambda: not outbox.waiting)
+    outbox.assert_delivered(sink.accepted, {"risk-2": "event_invalid"})
+    assert len(sink.accepted) == 4
+    after = [sample("events_delivered_total", lane="risk"), sample("dead_letters_total", **DEAD)]
+    assert [new - old for new, old in zip(after, before, strict=True)] == [4, 1]
+
+
+def test_a_lane_whose_outcomes_are_not_noted_does_not_hold_up_the_others() -> None:
+    clock = Clock()
+    sink = ScriptedSink(clock)
+    outbox = Outbox(*(event(number, lane) for number in range(3) for lane in Lane))
+    deliverer = outbox.deliverer(sink, clock)
+    outbox.broken = StoreError("disk full")
+    for _ in range(20):
+        with pytest.raises(StoreError):
+            deliverer.turn(clock.now)
+    assert [lane for _, lane, _ in sink.calls] == list(Lane)
+    outbox.broken = None
+    run(deliverer, clock, lambda: not outbox.waiting)
+    outbox.assert_delivered(sink.accepted)
+    assert len(sink.accepted) == 9
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [[-3600], [3600], [86_400], [-3600, 3600] * 20, [15 * 365 * 86_400], [-60 * 365 * 86_400], [1 << 33]],
+    ids=["hour-back", "hour-on", "day-on", "to-and-fro", "beyond-2038", "before-1970", "far"],
+)
+def test_steps_of_the_wall_clock_do_not_touch_delivery(steps: list[int]) -> None:
+    before = (sample("delay_seconds_count"), sample("delay_seconds_sum"))
+    clock, now_s = Clock(), 1_795_488_000
+    walls = [now_s := now_s + step for step in [0, *steps]]
+    at = iter(walls * 200)
+    sink = ScriptedSink(clock, [(Directive.RETRY, 1, 0), (Directive.PAUSE_SINK, 0, 0)])
+    outbox = Outbox(
+        *(
+            replace(event(number), arrived_ns=max(1, walls[number % len(walls)]) * 10**9)
+            for number in range(60)
+        )
+    )
+    deliverer = outbox.deliverer(
+        sink, clock, PaceSettings(batch_limit=8), wall_ns=lambda: next(at) * 10**9, jitter=lambda: 1.0
+    )
+    began = clock.now
+    run(deliverer, clock, lambda: not outbox.waiting)
+    outbox.assert_delivered(sink.accepted)
+    assert clock.now - began == 2.0  # one retry and one pause, whatever the wall says
+    assert sample("delay_seconds_count") == before[0] + 60
+    assert sample("delay_seconds_sum") >= before[1]

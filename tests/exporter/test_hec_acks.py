@@ -1,5 +1,6 @@
 """Indexer acknowledgement: a batch is done when the indexers have it, and not a moment earlier."""
 
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from detector.events import Lane, Queued
 from exporter.hec import HecSink
+from exporter.lanes import PaceSettings
 from exporter.sink import Delivery, Directive
 from telemetry.metrics import REGISTRY
 from tests.exporter.outbox import Clock, Outbox, event, queue, run
@@ -201,3 +203,124 @@ def test_each_end_of_a_batch_is_counted(
     clock.now += 1.0
     assert len(sink.send(Lane.RISK, queue(2)).outcomes) == 2
     assert [new - old for new, old in zip(counted(), before, strict=True)] == [1, 1, 1]
+
+
+# --- a server that restarts, or that is several
+
+
+def test_an_id_that_is_given_anew_does_not_acknowledge_the_batch_that_had_it_before(
+    hec: Callable[..., HecSink], server: ScriptedHec, clock: Clock, logs: list[Any]
+) -> None:
+    """The server restarts with a batch in memory, and counts from 0 again: that batch is lost."""
+    server.ack_at_once = server.indexes = False
+    sink = hec(ack=True)
+    outbox = Outbox(*RISK)
+    late, outbox.waiting = outbox.waiting[3:], outbox.waiting[:3]
+    deliverer, began = outbox.deliverer(sink, clock), clock.now
+    run(deliverer, clock, lambda: len(server.posts) == 1)
+    server.restart()
+    server.ack_at_once = server.indexes = True
+    outbox.waiting += late
+    run(deliverer, clock, lambda: len(outbox.waiting) == 3)
+    assert (outbox.done, server.ids) == (RISK_IDS[3:], RISK_IDS[3:])
+    assert clock.now < began + 10
+    run(deliverer, clock, lambda: not outbox.waiting)
+    assert began + 120 <= clock.now <= began + 125
+    assert server.ids == [*RISK_IDS[3:], *RISK_IDS[:3]]
+    assert outbox.dead == []
+    [log] = [log for log in logs if log["event"] == "exporter.ack_forgotten"]
+    assert (log["lane"], log["batches"]) == (Lane.RISK, 1)
+
+
+def test_a_channel_that_the_server_has_forgotten_pauses_nobody(
+    hec: Callable[..., HecSink], server: ScriptedHec, clock: Clock
+) -> None:
+    """It refuses the poll (code 11) until events come on the channel, so events must come."""
+    server.ack_at_once = False
+    server.refuses_channels = True
+    outbox = Outbox(*RISK)
+    late, outbox.waiting = outbox.waiting[3:], outbox.waiting[:3]
+    deliverer, began = outbox.deliverer(hec(ack=True), clock), clock.now
+    run(deliverer, clock, lambda: len(server.posts) == 1)
+    server.restart()
+    server.ack_at_once = True
+    run(deliverer, clock, lambda: clock.now >= began + 30)
+    assert len(server.requests) == 2  # the events, one poll; after that there is nothing to ask for
+    outbox.waiting += late
+    run(deliverer, clock, lambda: not outbox.waiting)
+    assert outbox.dead == []
+    assert [len(request.events) for request in server.posts] == [3, 2, 3]
+    assert clock.now <= began + 125
+
+
+def test_ids_that_collide_without_end_do_not_make_us_send_without_end(
+    hec: Callable[..., HecSink], server: ScriptedHec, clock: Clock
+) -> None:
+    """As behind a balancer that sends each request elsewhere: each batch again at its timeout, no sooner."""
+    server.always = Answer(200, {"text": "Success", "code": 0, "ackId": 0, "acks": {"0": False}})
+    outbox = Outbox(*RISK)
+    deliverer, began = outbox.deliverer(hec(ack=True), clock, PaceSettings(batch_limit=1)), clock.now
+    run(deliverer, clock, lambda: clock.now >= began + 1250, turns=50_000)
+    assert len(server.posts) <= len(RISK) * (1250 // 120 + 1)
+    assert (outbox.done, outbox.dead) == ([], [])
+
+
+def test_true_is_said_once_and_a_reply_that_is_lost_costs_a_repetition(
+    hec: Callable[..., HecSink], server: ScriptedHec, clock: Clock
+) -> None:
+    server.ack_at_once = False
+    outbox = Outbox(*RISK)
+    deliverer = outbox.deliverer(hec(ack=True), clock)
+    run(deliverer, clock, lambda: len(server.posts) == 1)
+    server.script.append(
+        Answer(raw=[b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{"])
+    )  # said, and not heard
+    server.ack_at_once = True
+    run(deliverer, clock, lambda: not outbox.waiting)
+    outbox.assert_delivered(server.ids)
+    assert server.ids == RISK_IDS * 2
+    assert server.posts[0].events == server.posts[1].events
+
+
+def test_what_is_never_acknowledged_is_bounded_and_sent_again_in_order(
+    hec: Callable[..., HecSink], server: ScriptedHec, clock: Clock
+) -> None:
+    server.ack_at_once = False
+    sink = hec(ack=True)
+    outbox = Outbox(*(event(number) for number in range(100)))
+    deliverer, began = outbox.deliverer(sink, clock, PaceSettings(batch_limit=4)), clock.now
+    run(deliverer, clock, lambda: clock.now >= began + 3600, turns=50_000)
+    assert (outbox.done, outbox.dead, len(outbox.waiting)) == ([], [], 100)
+    assert sink.in_flight(Lane.RISK) == 8 * 4
+    # Every batch again, whole, in the order of the first time, every two minutes and no oftener.
+    rounds = [[each["event"]["event_id"] for each in request.events] for request in server.posts]
+    first = [[f"risk-{number}" for number in range(at, at + 4)] for at in range(0, 32, 4)]
+    assert rounds[:8] == first
+    assert rounds == (first * 31)[: len(rounds)]
+    assert 8 * 28 <= len(rounds) <= 8 * 31
+    assert len(server.requests) - len(rounds) <= 3600 + 60
+    # What is in flight is read again only with what can follow it.
+    assert max(rows for _, rows in outbox.taken) <= (8 + 1) * 4
+    assert len(outbox.taken) <= 8 + 2 + 2 * len(rounds)
+    server.acked = dict.fromkeys(server.acked, True)
+    server.ack_at_once = True
+    run(deliverer, clock, lambda: not outbox.waiting, turns=50_000)
+    outbox.assert_delivered(server.ids)
+
+
+def test_a_batch_that_is_acknowledged_while_the_outbox_cannot_take_note_is_not_sent_again(
+    hec: Callable[..., HecSink], server: ScriptedHec, clock: Clock
+) -> None:
+    outbox = Outbox(*RISK)
+    deliverer = outbox.deliverer(hec(ack=True), clock)
+    run(deliverer, clock, lambda: len(server.posts) == 1)
+    outbox.broken = OSError("disk full")
+    for _ in range(300):
+        clock.now += 1.0
+        with contextlib.suppress(OSError):
+            deliverer.turn(clock.now)
+    assert (len(outbox.waiting), server.ids) == (5, RISK_IDS)
+    outbox.broken = None
+    run(deliverer, clock, lambda: not outbox.waiting)
+    outbox.assert_delivered(server.ids)
+    assert server.ids == RISK_IDS

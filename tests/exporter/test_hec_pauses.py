@@ -1,4 +1,4 @@
-"""A receiver that refuses us, or a lane, for a while: all is kept, nobody is hammered, it goes on by itself."""
+"""A receiver that refuses us, or a lane, for a while: all is kept, nobody is hammered, it resumes alone."""
 
 import random
 from collections import Counter

@@ -13,7 +13,7 @@ from store.seams import Position, StoreError
 from telemetry import metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from store.codec import Stored
 
@@ -56,6 +56,8 @@ class Database:
     def __init__(self, connection: apsw.Connection) -> None:
         self.connection = connection
         self.tally = Tally()
+        self.on_error: Callable[[apsw.Error], None] = _nothing
+        """Told of each error of SQLite, once its transaction is rolled back."""
 
     @contextmanager
     def transaction(self, doing: str) -> Iterator[None]:
@@ -66,10 +68,12 @@ class Database:
                 self.connection.execute("BEGIN IMMEDIATE")
                 yield
                 self.connection.execute("COMMIT")
+            metrics.JOURNAL_BYTES.set(self.tally.journal_bytes)
         except BaseException as error:
             self.tally = before
             self._roll_back()
             if isinstance(error, apsw.Error):
+                self.on_error(error)
                 raise StoreError(f"{doing}: {error}") from error
             raise
 
@@ -97,3 +101,7 @@ class Database:
     def write_many(self, statement: str, rows: Sequence[Sequence[Stored]]) -> None:
         """One statement of a transaction, once for each row."""
         self.connection.executemany(statement, rows)
+
+
+def _nothing(_: apsw.Error) -> None:
+    """What is done about an error when nothing is to be done."""

@@ -81,6 +81,19 @@ class DeadTable:
             yield from rows
             last = rows[-1][0]
 
+    def drop_oldest(self, origins: Sequence[str], count: int) -> int:
+        """Delete the oldest dead letters of some origins; a part of a transaction. Returns how many."""
+        oldest = " UNION ALL ".join(
+            ["SELECT number FROM (SELECT number FROM dead WHERE origin = ? ORDER BY number LIMIT ?)"]
+            * len(origins)
+        )
+        values = [value for origin in origins for value in (origin, count)]
+        return self._database.write(
+            f"DELETE FROM dead WHERE number IN (SELECT number FROM ({oldest}) ORDER BY number LIMIT ?)",  # noqa: S608  no value is in it
+            *values,
+            count,
+        )
+
     def purge(self, numbers: Sequence[int] | None) -> int:
         """See :class:`store.seams.DeadLetters`."""
         with self._database.transaction("purging dead letters"):

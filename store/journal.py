@@ -82,7 +82,7 @@ class JournalTable:
         """See :class:`store.seams.Journal`."""
         tally = self._database.tally
         first = tally.end
-        if durable or len(tally.pending) + len(arrivals) > _PENDING_AT_MOST:
+        if durable or self.is_full(arrivals):
             with self._database.transaction("appending to the journal"):
                 self._add(arrivals)
                 self.write()
@@ -90,6 +90,10 @@ class JournalTable:
             self._add(arrivals)
         self._tail.extend((Position(first + number), each) for number, each in enumerate(arrivals))
         return self._database.tally.end
+
+    def is_full(self, arrivals: Sequence[Arrival]) -> bool:
+        """Whether no more than what waits can wait in memory."""
+        return len(self._database.tally.pending) + len(arrivals) > _PENDING_AT_MOST
 
     def _add(self, arrivals: Sequence[Arrival]) -> None:
         tally = self._database.tally

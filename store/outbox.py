@@ -40,7 +40,8 @@ class OutboxTable:
         rows = self._database.rows(
             "counting events", "SELECT CAST(lane AS BLOB), count(*) FROM outbox GROUP BY lane"
         )
-        tally.waiting = {lane: dict(rows).get(lane.encode(), 0) for lane in Lane}
+        waiting: dict[bytes, int] = dict(rows)
+        tally.waiting = {lane: waiting.get(lane.encode(), 0) for lane in Lane}
 
     def queue(self, events: Iterable[Event]) -> int:
         """Put events at the end of their lanes; a part of a transaction. Returns how many."""

@@ -63,6 +63,8 @@ are in order of output."""
 
 VERSION: Final = len(MIGRATIONS)
 """The version that this program writes."""
+VERSION_KEY: Final = "schema"
+"""Its key in ``meta``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,20 +26,21 @@ The rows and their checksums are described in :mod:`store.schema`.
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING, Final
 
 import apsw
 
-from store import schema
 from store.checkpoints import CheckpointTable, MetaTable
 from store.database import Database
 from store.dead import DeadTable
 from store.journal import JournalTable
+from store.lock import Lock
+from store.opening import make_folder, open_state
 from store.outbox import OutboxTable
 from store.seams import CannotOpenStore, StoreError
 from store.sessions import SessionTable
+from store.space import Ballast, Space
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -53,49 +54,54 @@ MAX_SIZE: Final = 1 << 30
 MAX_CLOSED: Final = 1_000_000
 """Closed identities that are remembered, of 60 bytes each; those that closed first are forgotten first."""
 
-_PRAGMAS: Final = (
-    "PRAGMA locking_mode = EXCLUSIVE",
-    "PRAGMA trusted_schema = OFF",
-    "PRAGMA cell_size_check = ON",
-    "PRAGMA cache_size = -16384",
-    "PRAGMA page_size = 4096",
-    "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = FULL",
-    f"PRAGMA journal_size_limit = {16 << 20}",
-)
-
 
 class SqliteStore:
     """All seams over the state in ``folder``. Raises :class:`CannotOpenStore`.
 
-    ``wall_ns`` dates dead letters; ``vfs`` is the name of the SQLite VFS through which files are reached.
+    ``wall_ns`` dates dead letters, ``monotonic_ns`` spaces attempts to go on after the disk was full; ``vfs``
+    is the name of the SQLite VFS through which files are reached. ``max_size`` bounds the state in bytes
+    (:mod:`store.space`), ``max_closed`` the closed identities that are remembered.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  the seams to the outside and the bounds
         self,
         folder: Path,
         *,
         wall_ns: Callable[[], int] = time.time_ns,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
         vfs: str | None = None,
         max_size: int = MAX_SIZE,
         max_closed: int = MAX_CLOSED,
     ) -> None:
         try:
             make_folder(folder)
-            self._database = Database(_connect(folder / "state.db", vfs))
-        except (OSError, apsw.Error) as error:
-            raise CannotOpenStore(f"state.path: {folder}: {error}") from error
+            self._lock = Lock(folder, wall_ns())
+        except OSError as error:
+            raise CannotOpenStore(f"state.path: {folder}: {error}: want a directory to write to") from error
+        try:
+            self._database = Database(open_state(folder, vfs))
+            try:
+                self._assemble(wall_ns, max_closed)
+                ballast = Ballast(folder / "ballast", monotonic_ns)
+                self._space = Space(self._database, self._sessions, self._dead, ballast, max_size)
+            except BaseException:
+                self._database.connection.close()
+                raise
+        except (OSError, apsw.Error, StoreError) as error:
+            self._lock.release()
+            raise CannotOpenStore(f"state.path: {folder}: {error}: want a directory to write to") from error
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _assemble(self, wall_ns: Callable[[], int], max_closed: int) -> None:
         self._dead = DeadTable(self._database, wall_ns)
         self._outbox = OutboxTable(self._database, self._dead, wall_ns)
         self._sessions = SessionTable(self._database, max_closed)
         self._meta = MetaTable(self._database)
         self._checkpoints = CheckpointTable(self._database, self._dead)
         self._journal = JournalTable(self._database, self._dead, self._checkpoints, self._meta)
-        try:
-            self._load()
-        except StoreError as error:
-            self._database.connection.close()
-            raise CannotOpenStore(f"state.path: {folder}: {error}") from error
+        self._load()
 
     def _load(self) -> None:
         tally = self._database.tally
@@ -110,6 +116,8 @@ class SqliteStore:
 
     def append(self, arrivals: Sequence[Arrival], *, durable: bool = True) -> Position:
         """See :class:`store.seams.Journal`."""
+        if durable or self._journal.is_full(arrivals):
+            self._space.admit()
         return self._journal.append(arrivals, durable=durable)
 
     def read(self) -> Iterator[tuple[Position, Entry]]:
@@ -148,6 +156,7 @@ class SqliteStore:
 
     def commit(self, change: Commit) -> None:
         """See :class:`store.seams.Sessions`."""
+        self._space.make_room()
         tally = self._database.tally
         with self._database.transaction("committing"):
             if change.tick is not None:
@@ -208,27 +217,4 @@ class SqliteStore:
     def close(self) -> None:
         """See :class:`store.seams.Store`."""
         self._database.connection.close()
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder and what is above it, for their owner alone; one that exists stays as it is."""
-    for each in (*reversed(folder.parents), folder):
-        if not each.exists():
-            each.mkdir(mode=0o700, exist_ok=True)
-
-
-def _connect(path: Path, vfs: str | None) -> apsw.Connection:
-    # SQLite gives the log the mode of the file.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
-    try:
-        for pragma in _PRAGMAS:
-            connection.execute(pragma)
-        if not connection.pragma("user_version"):
-            connection.execute(
-                f"BEGIN; {''.join(schema.MIGRATIONS)} PRAGMA user_version = {schema.VERSION}; COMMIT"
-            )
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+        self._lock.release()

@@ -96,6 +96,27 @@ RECORD_POISONED: Final = LogEvent(
 STORE_REFUSED: Final = LogEvent(
     "store.refused", logging.ERROR, "The store could not take something; senders are told to try again."
 )
+STORE_SET_ASIDE: Final = LogEvent(
+    "store.set_aside",
+    logging.CRITICAL,
+    "The file of the state is damaged: it was renamed, and what is readable is carried over to a new one.",
+)
+STORE_MIGRATED: Final = LogEvent(
+    "store.migrated", logging.INFO, "The state was of an older version and is now of this one."
+)
+STORE_BALLAST_RELEASED: Final = LogEvent(
+    "store.ballast_released",
+    logging.ERROR,
+    "The disk is full: the ballast was deleted so that the state can be emptied. Senders are told to wait.",
+)
+STORE_BALLAST_RESTORED: Final = LogEvent(
+    "store.ballast_restored", logging.INFO, "There is space again, and the ballast; arrivals are taken."
+)
+STORE_GIVES_WAY: Final = LogEvent(
+    "store.gives_way",
+    logging.WARNING,
+    "The state is near state.max_size: what matters least is deleted to stay below.",
+)
 STORE_ROWS_DAMAGED: Final = LogEvent(
     "store.rows_damaged",
     logging.ERROR,

@@ -228,6 +228,25 @@ STORE_DAMAGED: Final = _counter(
 STORE_COMMIT_SECONDS: Final = _histogram(
     "store_transaction", "Duration of a durable transaction of the state.", _LATENCY_BUCKETS
 )
+STORE_SET_ASIDE: Final = _counter(
+    "store_files_set_aside",
+    "Times that the file of the state was damaged; what could be read of it was carried over to a new one.",
+)
+STATE_USED: Final = _gauge("state_used", "What the state holds, without its write-ahead log.", unit="bytes")
+STATE_LIMIT: Final = _gauge("state_limit", "state.max_size.", unit="bytes")
+STATE_BALLAST: Final = _gauge(
+    "state_ballast", "1 if the ballast is there. 0: the disk is or was full, and nothing is accepted."
+)
+STATE_GIVEN_WAY: Final = _counter(
+    "state_given_way",
+    "Rows that were deleted because the state came near its limit.",
+    "what",
+    what="in this order: closed_identities; dead_context: dead letters of the lanes context and audit;"
+    " dead_stored: those of the journal and of checkpoints; dead_risk",
+)
+JOURNAL_BYTES: Final = _gauge(
+    "journal_kept", "Entries of the journal that a restart would read.", unit="bytes"
+)
 # --- exporter
 _LANES: Final = "risk, context, audit"
 _SINKS: Final = "stdout, file, hec"

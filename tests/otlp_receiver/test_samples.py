@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from detector.types import CommandLine, Metric, NodeId, Point, Record
+from otlp_receiver import descriptors
 from otlp_receiver.selection import Match, Selection
 from tests.otlp_receiver.captures import BY_BOTH, BY_NAME, SHELLS, clean
 from tests.otlp_receiver.encode import (
@@ -241,3 +242,30 @@ def test_times_that_no_store_can_keep_are_read_as_the_latest_that_one_can() -> N
         BASH, pid=1, start_ns=latest, time_ns=latest, points=(Point(Metric.MEMORY, "", latest, 1.0),)
     )
     assert reading.records == (Record(WORKER_1, (sample,), (latest,), init_start_ns=latest),)
+
+
+# --- a defect of ours
+
+
+def test_a_defect_costs_the_points_of_one_frame_and_is_told_by_its_class() -> None:
+    def fails_on_poison(text: str) -> CommandLine:
+        if text == "poison":
+            raise RecursionError("a secret")
+        return clean(text)
+
+    poison = frame(process(command_line=b"poison"), memory(1.0), memory(2.0))
+    got = read(poison, frame(process(), memory(1.0)), selection=Selection(SHELLS, fails_on_poison))
+    assert got == reading_of(
+        BASH, frames=2, hit_frames=2, rejected={"decoder_failed": 2}, errors={"RecursionError": 1}
+    )
+
+
+def test_a_frame_whose_points_cannot_even_be_counted_counts_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        @staticmethod
+        def FromString(_: bytes) -> None:  # noqa: N802  # protobuf's name
+            raise MemoryError
+
+    monkeypatch.setattr(descriptors, "RESOURCE_METRICS", Broken)
+    got = read(frame(process(), memory(1.0)))
+    assert (got.rejected, got.errors) == ({"decoder_failed": 1}, {"MemoryError": 1})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
@@ -17,6 +18,9 @@ from tests.otlp_receiver.captures import BY_NAME, bare, requests
 from tests.otlp_receiver.encode import data, frame, memory, process, request
 from tests.otlp_receiver.random_wire import mutated
 from tests.otlp_receiver.serving import Answered, half_open, moved, serving
+
+if TYPE_CHECKING:
+    from detector.types import CommandLine
 
 Code = grpc.StatusCode
 ONE_SHELL = request(frame(process()))
@@ -210,6 +214,35 @@ def test_an_unexpected_error_is_to_be_tried_again_and_tells_nothing() -> None:
     assert changes["refused_total failed"] == 1
     assert {"event": "receiver.failed", "log_level": "error", "error": "ValueError"} in logs
     assert "a secret" not in str(logs)
+
+
+def test_a_frame_that_meets_a_defect_is_told_to_its_sender_and_to_the_log_without_its_content() -> None:
+    def fail(_: str) -> CommandLine:
+        raise ValueError("a secret")
+
+    body = request(frame(process(command_line=b"a secret"), memory(1.0)), frame(process(), memory(1.0)))
+    with (
+        moved() as changes,
+        capture_logs() as logs,
+        serving(selection=replace(BY_NAME, clean=fail)) as running,
+    ):
+        answer = running.export(body)
+    assert (answer.code, partial_success(answer.body)) == (
+        Code.OK,
+        (1, "1: a ResourceMetrics of a watched process met an error of the receiver"),
+    )
+    assert len(running.sink.taken) == 1
+    assert changes["rejected_points_total decoder_failed"] == 1
+    told = [log for log in logs if log["event"] == "receiver.decoder_failed"]
+    assert told == [
+        {"event": "receiver.decoder_failed", "log_level": "error", "error": "ValueError", "frames": 1}
+    ]
+    assert "a secret" not in str(logs)
+
+
+def partial_success(body: bytes) -> tuple[int, str]:
+    told = ExportMetricsServiceResponse.FromString(body).partial_success
+    return told.rejected_data_points, told.error_message
 
 
 def test_while_it_shuts_down_new_calls_are_to_be_tried_again_and_running_ones_end() -> None:

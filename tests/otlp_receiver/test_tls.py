@@ -187,6 +187,20 @@ def test_files_that_change_while_they_are_tried_are_tried_again(
     assert certificates.fetch() is not None
 
 
+def test_a_file_that_goes_while_it_is_read_leaves_those_of_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tls = mounted(tmp_path, "server.pem", "server.key")
+    certificates = Certificates(tls)
+    mounted(tmp_path, "next-server.pem", "next-server.key")
+
+    def gone(path: Path) -> bytes:
+        raise FileNotFoundError(2, os.strerror(2), str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", gone)
+    assert refusals(certificates) == [f"{tls.cert_file}: {os.strerror(2)}: want a PEM file"]
+
+
 # --- at the start
 
 
@@ -201,9 +215,7 @@ def test_a_certificate_that_is_none_is_named() -> None:
 
 def test_a_key_that_cannot_be_read_and_an_encrypted_one_are_named(tmp_path: Path) -> None:
     tls = mounted(tmp_path, "server.pem", "server.key")
-    tls.key_file.write_text(
-        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIH=\n-----END ENCRYPTED PRIVATE KEY-----\n"
-    )
+    shutil.copyfile(TESTDATA / "encrypted.key", tls.key_file)
     with pytest.raises(CertificatesUnusable, match="not encrypted"):
         Certificates(tls)
     tls.key_file.unlink()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -17,6 +18,7 @@ from otel_shell_detector.configuration import LogSettings
 from otel_shell_detector.keys import plain
 from otel_shell_detector.kinds import one_line
 from otel_shell_detector.sources import ConfigurationError, load
+from otlp_receiver import core_log
 from telemetry import events, metrics
 
 if TYPE_CHECKING:
@@ -125,10 +127,11 @@ def _configurable(parser: argparse.ArgumentParser) -> None:
 
 def _serve(options: argparse.Namespace) -> int:
     settings = _configured(options.config)
-    # Here, because it loads gRPC: --help need not wait for that, and logs.configure must come before.
-    from otel_shell_detector import service  # noqa: PLC0415
+    with core_log.diverted() if settings.receiver.tls.cert_file else nullcontext():
+        # Here, because it loads gRPC: --help need not wait for that, and logs.configure must come before.
+        from otel_shell_detector import service  # noqa: PLC0415
 
-    return service.serve(settings)
+        return service.serve(settings)
 
 
 def _replay(options: argparse.Namespace) -> int:

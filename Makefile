@@ -5,10 +5,11 @@
 VENV ?= .venv
 PY := $(VENV)/bin/python
 PYTEST ?=
+FUZZ_SECONDS ?= 600
 
 ROOMS := detector telemetry otlp_receiver store exporter otel_shell_detector
 # Everything that is typed and linted. tools/verify-docs has no ending, for it is a command.
-TYPED := $(ROOMS) tests $(wildcard bench/*.py demo/*.py tools/*.py tools/verify-docs)
+TYPED := $(ROOMS) tests $(wildcard bench/*.py demo/*.py fuzz/*.py tools/*.py tools/verify-docs)
 # The rooms where a wrong branch means a shell that nobody sees: no branch of them goes untested.
 EXACT := detector otlp_receiver
 OTHERS := $(filter-out $(EXACT),$(ROOMS))
@@ -18,7 +19,7 @@ comma := ,
 files_of = $(subst $(empty) $(empty),$(comma),$(addsuffix /*,$(1)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test lint env peers docs locks check-pythons clean
+.PHONY: help demo check test soak fuzz lint env peers docs locks check-pythons clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +41,20 @@ test: env ## everything: builds the peers, runs every test, holds the coverage
 	$(PY) -m coverage report --include='$(call files_of,$(EXACT))' --fail-under=100
 	@set -e; for room in $(OTHERS); do set -x; \
 	    $(PY) -m coverage report --include="$$room/*" --fail-under=90; { set +x; } 2>/dev/null; done
+
+soak: env ## the long forms of the reliability tests: 2,000 kills, minutes of overload
+	SOAK=1 $(PY) -m pytest -o timeout=7200 tests/reliability tests/otlp_receiver/test_overload.py $(PYTEST)
+
+CORPUS := tests/otlp_receiver/corpus
+FUZZER := $(PY) -m fuzz.requests -max_len=6144 -timeout=10 -rss_limit_mb=1024 -artifact_prefix=.cache/fuzz/
+
+fuzz: env ## let a fuzzer guided by coverage write requests (FUZZ_SECONDS=600); keep those that reach more
+	@$(PY) -c 'import atheris' 2>/dev/null || \
+	    { echo "make fuzz: atheris is missing: there is none but for x86_64 Linux and Python before 3.14"; exit 2; }
+	@mkdir -p .cache/fuzz/found
+	@$(PY) -m fuzz.seeds .cache/fuzz/seeds
+	$(FUZZER) -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 .cache/fuzz/found $(CORPUS) .cache/fuzz/seeds
+	$(FUZZER) -merge=1 $(CORPUS) .cache/fuzz/found
 
 lint: env ## ruff, mypy, the room table, generated documents
 	$(PY) -m ruff check .

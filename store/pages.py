@@ -153,7 +153,7 @@ class Pages:
         wanted, number, seen = length - local, int.from_bytes(_part(page, at + local, 4)), set[int]()
         while wanted > 0:
             following = self.read(number)
-            if not following or number in seen:
+            if not following:
                 raise Damaged
             seen.add(number)
             parts.append(following[4 : 4 + wanted])

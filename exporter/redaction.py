@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from detector.types import CommandLine
-from exporter.secret_rules import KINDS, RULES, Span
+from exporter.secret_rules import KINDS, RULES
+from exporter.secret_spans import Span
 from telemetry import metrics
 
 REPLACEMENT: Final = "[redacted]"

@@ -241,10 +241,14 @@ class StateSettings(Section):
     """``state``: what survives a restart."""
 
     path: Annotated[Path, kinds.file()] = Field(default_factory=state_directory)
-    """Directory of the state. Default: `otel-shell-detector` in `$XDG_STATE_HOME` (`~/.local/state`).
-    This version keeps its state in memory and creates nothing there."""
+    """Directory of the state: what was accepted and not yet told or delivered. One process alone works in
+    it. Default: `otel-shell-detector` in `$XDG_STATE_HOME` (`~/.local/state`)."""
     ephemeral: Annotated[bool, kinds.flag()] = False
-    """Keep the state in memory, and make the ids of events differ from start to start."""
+    """Keep the state in memory, for pods without a volume: open windows close early at a stop, what cannot
+    be delivered then is lost, and the ids of events differ from start to start."""
+    max_size: Annotated[Size, kinds.size("64MiB", "1024GiB")] = Size.parse("1GiB")
+    """The most that the state may take on disk. Remembered closed shells and dead letters give way first;
+    then collectors are told to try again. Events that were not delivered never give way."""
 
 
 class LogSettings(Section):

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 MOST_REQUEST: Final = 64 << 10
 """Bytes; a thousand numbers of twenty digits fit."""
 _MOST_CONNECTIONS: Final = 64
-"""Each has a thread, which mostly waits; only who may do everything here can open them."""
+"""Each has a thread, which mostly waits."""
 _DEADLINE_S: Final = 10.0
 """For a whole request to come, and again for a whole reply to be read."""
 _POLL_S: Final = 0.1

@@ -8,6 +8,10 @@ gRPC workers and the delivery thread hand it work through one queue and wait. A 
 The queue is drained *before* service time advances: while the core was frozen, or stuck in an fsync, samples
 queued up, and no deadline may run before they were seen. Arrivals are stamped with the service time of the
 turn before, so a deadline can be early by one idle turn (0.1 s), never late.
+
+While something that was decided cannot be stored, nothing else is: no record is accepted, none is fed, and
+service time stands still. When the state in memory is in doubt (a defect, or the store failed in the middle),
+it is thrown away and read from the store again, as at the start (:mod:`otel_shell_detector.recovery`).
 """
 
 from __future__ import annotations
@@ -21,17 +25,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from detector.clock import ServiceClock
-from detector.types import Arrival
+from detector.detector import Detector, NodeFailed
+from detector.types import Arrival, Step
+from otel_shell_detector.checkpoints import SLICE_NS, Checkpoints
+from otel_shell_detector.counting import count, report
+from otel_shell_detector.recovery import bury, described, recover
 from otlp_receiver.server import NotAccepted
-from store.seams import Commit, Position, StoreError
+from store.seams import Commit, Position, StoreError, Tick
 from telemetry import events, metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from detector.detector import Detector
     from detector.events import Event, Lane, Outcome, Queued
-    from detector.types import Finding, Record, Step
+    from detector.rules import Rules
+    from detector.types import Finding, Record, SessionRow
     from store.seams import Store
 
     Encode = Callable[[Finding], Event]
@@ -40,8 +48,16 @@ IDLE_TURN_S: Final = 0.1
 """The longest a turn waits for work: deadlines are run that often at least."""
 ACCEPT_TIMEOUT_S: Final = 4.0
 """How long a worker waits for its records to be durable: the collector's exporter gives up after 5 s."""
-CALL_TIMEOUT_S: Final = 30.0
-"""How long delivery waits for the store; longer than an fsync on a bad day."""
+CALL_TIMEOUT_S: Final = 90.0
+"""How long delivery waits for the store; longer than an fsync on a bad day, and than a start with much to
+read."""
+HEARTBEAT_NS: Final = 60_000_000_000
+"""Service time is stored that often at least."""
+MAX_PENDING: Final = 10_000
+"""Records that need not be durable and are not yet. Beyond it they are made so, to bound what they take."""
+FOREVER_NS: Final = 1 << 62
+LAST_CHECKPOINTS_NS: Final = 5_000_000_000
+"""How long an orderly stop may take to spare the next start reading the journal."""
 
 _Answer = TypeVar("_Answer")
 
@@ -73,25 +89,40 @@ class CoreStoppedError(Exception):
 
 
 class Core:
-    """Owns detector and store; others talk to it by :meth:`accept`, :meth:`take` and :meth:`settle`."""
+    """Owns detector and store; others talk to it by :meth:`accept`, :meth:`call` and what is made of it.
 
-    def __init__(
+    ``close_at_stop``: the state is gone with the process, so open windows close at the stop, early.
+    """
+
+    def __init__(  # noqa: PLR0913  what it is made of
         self,
-        detector: Detector,
+        rules: Rules,
         store: Store,
         encode: Encode,
         on_events: Callable[[], None],
         clocks: Clocks = SYSTEM_CLOCKS,
+        *,
+        close_at_stop: bool = False,
     ) -> None:
-        self._detector = detector
+        self._rules = rules
         self._store = store
         self._encode = encode
         self._on_events = on_events
         self._clocks = clocks
+        self._close_at_stop = close_at_stop
+        self._detector = Detector(rules)
+        self._checkpoints = Checkpoints(clocks.monotonic_ns)
         self._clock = ServiceClock(clocks.monotonic_ns())
+        self._in_doubt = True
+        """Whether what is in memory is not what the store says; so it is at the start."""
+        self._uncommitted: Commit | None = None
+        self._answers: list[tuple[Position, SessionRow]] = []
+        self._position = Position(0)
+        self._pending = 0
+        self._beat_ns = 0
         self._queue: queue.SimpleQueue[_Submission | _Call] = queue.SimpleQueue()
-        self._uncommitted: list[Commit] = []
         self._closing = threading.Event()
+        self._recovered = threading.Event()
         self.failed: BaseException | None = None
         """What ended the thread, if it was not :meth:`stop`."""
         self.turned_ns = clocks.monotonic_ns()
@@ -101,11 +132,15 @@ class Core:
     # --- from other threads
 
     def start(self) -> None:
-        """Start the thread."""
+        """Start the thread; it reads the store first."""
         self._thread.start()
 
+    def wait_until_recovered(self, within_s: float) -> bool:
+        """Wait until the store was read, or the thread has failed; whether it was read."""
+        return self._recovered.wait(within_s) and self.failed is None
+
     def stop(self) -> None:
-        """Take what is queued, close every window, commit, and end. Returns when the thread has ended."""
+        """Take what is queued, commit, and end. Returns when the thread has ended."""
         self._closing.set()
         self._thread.join()
 
@@ -115,7 +150,10 @@ class Core:
 
     def is_accepting(self) -> bool:
         """Whether records would be taken now."""
-        return self.is_alive() and not self._closing.is_set() and not self._uncommitted
+        return self.is_alive() and not self._closing.is_set() and self._is_sound()
+
+    def _is_sound(self) -> bool:
+        return self._uncommitted is None and not self._in_doubt
 
     def accept(self, records: Sequence[Record]) -> None:
         """Take a request's records; return when they are durable. Raises :class:`NotAccepted`."""
@@ -130,22 +168,26 @@ class Core:
 
     def take(self, lane: Lane, limit: int) -> Sequence[Queued]:
         """See :class:`store.seams.Outbox`. Raises :class:`CoreStoppedError`."""
-        return self._call(lambda: self._store.take(lane, limit))
+        return self.call(lambda store: store.take(lane, limit))
 
     def settle(self, outcomes: Sequence[Outcome]) -> None:
         """See :class:`store.seams.Outbox`. Raises :class:`CoreStoppedError`."""
-        self._call(lambda: self._store.settle(outcomes))
+        self.call(lambda store: store.settle(outcomes))
 
     def backlog(self) -> Mapping[Lane, int]:
         """See :class:`store.seams.Outbox`. Raises :class:`CoreStoppedError`."""
-        return self._call(self._store.backlog)
+        return self.call(lambda store: store.backlog())
 
-    def _call(self, function: Callable[[], _Answer]) -> _Answer:
+    def call(self, function: Callable[[Store], _Answer]) -> _Answer:
+        """Run something with the store in the core's thread, between two turns.
+
+        Raises :class:`CoreStoppedError`, and :class:`store.seams.StoreError` if that is what it raises.
+        """
         answer: Future[_Answer] = Future()
 
         def run() -> None:
             try:
-                answer.set_result(function())
+                answer.set_result(function(self._store))
             except StoreError as error:
                 answer.set_exception(error)
 
@@ -175,19 +217,71 @@ class Core:
             self.failed = error
             events.CORE_FAILED(error=type(error).__name__, exc_info=error)
             self._refuse_all()
+        finally:
+            self._recovered.set()
 
     def turn(self, wait_s: float) -> None:
         """One turn; waits at most ``wait_s`` for work. Called by the core's own thread alone."""
-        submissions, calls = self._drain(wait_s)
-        self._retry_commits()
-        self._journal(submissions)
-        for _, arrival in self._store.read():
-            self._detector.feed(arrival, self._store.look_up(self._detector.unknown(arrival.record)))
-        self._detector.advance(self._clock.advance(self._clocks.monotonic_ns()))
-        self._commit(self._detector.take_step())
+        submissions, calls = self._drain(wait_s if self._recovered.is_set() else 0)
+        try:
+            if self._in_doubt:
+                self._recover()
+            self._commit_what_is_left()
+            self._journal(submissions)
+            if self._is_sound():
+                self._decide()
+        except StoreError as error:
+            # In the middle of it: what is in memory may be ahead of the store.
+            self._in_doubt = True
+            report("read", error)
         for call in calls:
             call.run()
         self._observe()
+
+    def _decide(self) -> None:
+        """Feed what was journaled, run deadlines, commit what was decided."""
+        try:
+            for position, entry in self._store.read():
+                if isinstance(entry, Arrival):
+                    self._feed(position, entry)
+            self._detector.advance(self._clock.advance(self._clocks.monotonic_ns()))
+        except NodeFailed as failure:
+            self._in_doubt = True
+            bury(self._store, failure, self._position)
+            return
+        self._conclude(self._detector.take_step())
+
+    def _feed(self, position: Position, arrival: Arrival) -> None:
+        self._position = position
+        rows = self._store.look_up(self._detector.unknown(arrival.record))
+        self._answers += [(position, row) for row in rows.values()]
+        self._detector.feed(arrival, rows)
+        self._checkpoints.note(position, arrival.record.node)
+
+    def _recover(self) -> None:
+        """Throw away what is in memory and read the store."""
+        begun_ns = self._clocks.monotonic_ns()
+        found = recover(self._store, self._rules, self._clocks.monotonic_ns)
+        self._detector, self._checkpoints, self._answers = found.detector, found.checkpoints, found.answers
+        self._clock = ServiceClock(self._clocks.monotonic_ns(), max(found.service_ns, self._clock.now_ns))
+        self._pending = 0
+        self._in_doubt = False
+        if found.rules_changed:
+            self._checkpoints.require(found.detector.nodes())
+            self._conclude(found.step, everything=True, for_ns=FOREVER_NS)
+        else:
+            self._conclude(found.step)
+        took_s = (self._clocks.monotonic_ns() - begun_ns) / 1e9
+        metrics.RECOVERY_SECONDS.set(took_s)
+        metrics.RECOVERED_RECORDS.inc(found.records)
+        events.RECOVERED(
+            records=found.records,
+            sessions=found.detector.tracked(),
+            nodes=found.detector.count_nodes(),
+            untold=len(found.step.findings),
+            seconds=round(took_s, 3),
+        )
+        self._recovered.set()
 
     def _drain(self, wait_s: float) -> tuple[list[_Submission], list[_Call]]:
         submissions: list[_Submission] = []
@@ -211,54 +305,78 @@ class Core:
         try:
             self._append(arrivals)
         except StoreError as error:
-            events.STORE_REFUSED(reason=str(error), requests=len(submissions))
-            metrics.STORE_FAILURES.labels(operation="append").inc()
+            report("append", error, requests=len(submissions))
             for item in submissions:
                 item.durable.set_exception(NotAccepted(str(error)))
             return
-        metrics.JOURNAL_COMMITS.inc()
-        metrics.JOURNAL_RECORDS.inc(len(arrivals))
         for item in submissions:
             item.durable.set_result(None)
 
     def _append(self, arrivals: list[Arrival]) -> None:
-        if self._uncommitted:
+        if not self._is_sound():
             raise StoreError("what was decided before could not be stored yet")
-        self._store.append(arrivals)
+        self._pending += len(arrivals)
+        durable = self._pending > MAX_PENDING or any(
+            self._detector.is_vital(arrival.record) for arrival in arrivals
+        )
+        self._store.append(arrivals, durable=durable)
+        metrics.JOURNAL_RECORDS.inc(len(arrivals))
+        if durable:
+            self._pending = 0
+            metrics.JOURNAL_COMMITS.inc()
 
-    def _commit(self, step: Step) -> None:
-        _count(step)
-        for node in step.blind_nodes:
-            events.MEMORY_UTILIZATION_MISSING(cluster=node.cluster, node=node.node)
-            metrics.MEMORY_UTILIZATION_MISSING.inc()
-        if not step.findings and not step.rows:
+    def _conclude(self, step: Step, *, everything: bool = False, for_ns: int = SLICE_NS) -> None:
+        """Commit what was decided, with the checkpoints that are due; with ``everything`` all of them are."""
+        count(step, self._clocks.wall_ns())
+        checkpoints = self._checkpoints.slice(
+            self._detector,
+            self._store.journal_bytes(),
+            everything=everything,
+            for_ns=for_ns,
+        )
+        beat = self._clock.now_ns - self._beat_ns >= HEARTBEAT_NS
+        if not (step.findings or step.rows or checkpoints or beat or everything):
             return
         encoded = tuple(self._encode(finding) for finding in step.findings)
-        for finding in step.findings:
-            metrics.FINDINGS.labels(kind=finding.kind, reason=finding.reason or "").inc()
-            if finding.arrived_ns:
-                delay_ns = self._clocks.wall_ns() - finding.arrived_ns
-                metrics.EVENT_DELAY.observe(max(delay_ns, 0) / 1e9)
-        self._uncommitted.append(Commit(step.rows, encoded, Position(0)))
-        self._retry_commits()
-        self._on_events()
+        metrics.CHECKPOINTS.inc(len(checkpoints))
+        metrics.CHECKPOINT_BYTES.inc(sum(len(each.state or b"") for each in checkpoints))
+        self._uncommitted = Commit(
+            tick=Tick(self._clock.now_ns, tuple(self._answers)),
+            rows=step.rows,
+            events=encoded,
+            checkpoints=checkpoints,
+            trim_before=self._checkpoints.trim_before(),
+            rules=described(self._rules),
+        )
+        self._commit_what_is_left()
 
-    def _retry_commits(self) -> None:
-        """Commit what was decided, in order; until all of it is stored nothing is accepted."""
-        while self._uncommitted:
-            try:
-                self._store.commit(self._uncommitted[0])
-            except StoreError as error:
-                events.STORE_REFUSED(reason=str(error), requests=0)
-                metrics.STORE_FAILURES.labels(operation="commit").inc()
-                return
-            self._uncommitted.pop(0)
+    def _commit_what_is_left(self) -> None:
+        """Commit what was decided; until it is stored nothing is accepted."""
+        if self._uncommitted is None:
+            return
+        try:
+            self._store.commit(self._uncommitted)
+        except StoreError as error:
+            report("commit", error)
+            return
+        has_events = bool(self._uncommitted.events)
+        self._uncommitted = None
+        self._answers = []
+        self._pending = 0
+        self._beat_ns = self._clock.now_ns
+        if has_events:
+            self._on_events()
 
     def _finish(self) -> None:
-        """The last turn. The state is gone with the process, so what is in open windows is told now."""
+        """The last turn."""
         self.turn(0)
-        self._detector.finish()
-        self._commit(self._detector.take_step())
+        if not self._is_sound():
+            return
+        if self._close_at_stop:
+            self._detector.finish()
+            self._conclude(self._detector.take_step())
+        else:
+            self._conclude(Step(), everything=True, for_ns=LAST_CHECKPOINTS_NS)
 
     def _refuse_all(self) -> None:
         submissions, _ = self._drain(0)
@@ -268,16 +386,5 @@ class Core:
     def _observe(self) -> None:
         self.turned_ns = self._clocks.monotonic_ns()
         metrics.TRACKED_SHELLS.set(self._detector.tracked())
-        metrics.NODES.set(self._detector.nodes())
+        metrics.NODES.set(self._detector.count_nodes())
         metrics.SERVICE_TIME.set(self._clock.now_ns / 1e9)
-
-
-def _count(step: Step) -> None:
-    for name, how_often in step.counts.items():
-        subject, _, rest = name.partition("_")
-        if subject == "point":
-            metrics.DETECTOR_POINTS.labels(reason=rest).inc(how_often)
-        elif subject == "window":
-            metrics.DETECTOR_WINDOWS.labels(result=rest).inc(how_often)
-        else:
-            metrics.DETECTOR_INCIDENTS.labels(kind=name).inc(how_often)

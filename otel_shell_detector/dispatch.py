@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from otel_shell_detector.core import CoreStoppedError
+from otel_shell_detector.counting import report
 from store.seams import StoreError
 from telemetry import events
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 _LONGEST_WAIT_S: Final = 1.0
 """So that liveness is seen, and a stop is not missed."""
+_STORE_WAIT_S: Final = 1.0
+"""How long to leave a store alone that has just refused something."""
 
 
 class Dispatch:
@@ -55,20 +58,34 @@ class Dispatch:
         try:
             while not self._is_over():
                 self._news.clear()
-                wait_s = self._deliverer.turn(time.monotonic())
+                wait_s = self._turn()
                 self.turned_ns = time.monotonic_ns()
                 if self._deadline_s is not None:
-                    if self._is_empty():
+                    if self._has_nothing():
                         return
                     wait_s = min(wait_s, max(0.0, self._deadline_s - time.monotonic()))
                 if wait_s > 0:
                     self._news.wait(min(wait_s, _LONGEST_WAIT_S))
-        except (CoreStoppedError, StoreError) as error:
+        except CoreStoppedError as error:
             self.failed = error
             events.DELIVERY_FAILED(error=str(error))
         except BaseException as error:  # noqa: BLE001  whatever ends this thread must end the service, loudly
             self.failed = error
             events.DELIVERY_FAILED(error=type(error).__name__, exc_info=error)
+
+    def _turn(self) -> float:
+        try:
+            return self._deliverer.turn(time.monotonic())
+        except StoreError as error:
+            # What the sink said is remembered, and told to the store first when it answers again.
+            report("outbox", error)
+            return _STORE_WAIT_S
+
+    def _has_nothing(self) -> bool:
+        try:
+            return self._is_empty()
+        except StoreError:
+            return False
 
     def _is_over(self) -> bool:
         return self._deadline_s is not None and time.monotonic() >= self._deadline_s

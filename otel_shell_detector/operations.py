@@ -117,7 +117,8 @@ def answer(request: Mapping[str, object], call: StoreCall) -> Reply:
     if operation is None:
         raise RefusedError(f"ask: got {show(name)}; want {', '.join(_OPERATIONS)}")
     if stray := fields.keys() - operation.keys:
-        raise RefusedError(f"{name}: got {show(min(stray))}; want {', '.join(sorted(operation.keys))}")
+        want = ", ".join(sorted(operation.keys)) or "nothing beside it"
+        raise RefusedError(f"{name}: got {show(min(stray))}; want {want}")
     return operation.run(_Request(fields), call)
 
 

@@ -40,9 +40,8 @@ class Replay:
         for record in read_request(body, self._selection).records:
             now_ns = max(self._now.get(record.node, 0), _latest(record))
             self._now[record.node] = now_ns
-            self._store.append([Arrival(record, now_ns, now_ns)])
-        for _, arrival in self._store.read():
-            self._detector.feed(arrival, self._store.look_up(self._detector.unknown(arrival.record)))
+            arrival = Arrival(record, now_ns, now_ns)
+            self._detector.feed(arrival, self._store.look_up(self._detector.unknown(record)))
         self._print()
 
     def finish(self, *, close_sessions: bool) -> None:

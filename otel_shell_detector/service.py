@@ -14,15 +14,14 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from detector.detector import Detector
 from exporter.delivery import Deliverer
 from exporter.exposition import exposition
 from otel_shell_detector import wiring
+from otel_shell_detector.control import ControlServer
 from otel_shell_detector.core import Core
 from otel_shell_detector.dispatch import Dispatch
 from otel_shell_detector.http import HttpServer
 from otlp_receiver.server import Server
-from store.memory import MemoryStore
 from telemetry import events
 
 if TYPE_CHECKING:
@@ -43,10 +42,16 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self._stopping = False
-        self._store = MemoryStore()
+        self._ephemeral = settings.state.ephemeral
+        self._store = wiring.store(settings)
         self._core = Core(
-            Detector(wiring.rules(settings)), self._store, wiring.encoder(settings), self._wake_delivery
+            wiring.rules(settings),
+            self._store,
+            wiring.encoder(settings),
+            self._wake_delivery,
+            close_at_stop=self._ephemeral,
         )
+        self._control = None if self._ephemeral else ControlServer(settings.state.path, self._core.call)
         self._sink = wiring.sink(settings)
         deliverer = Deliverer(
             self._sink,
@@ -70,6 +75,11 @@ class Service:
         self.http.start()
         self._core.start()
         self._dispatch.start()
+        while not self._core.wait_until_recovered(_WATCH_S):
+            if self.failed() or self._stopping:
+                return
+        if self._control is not None:
+            self._control.start()
         self.receiver.start()
 
     def not_live(self) -> Mapping[str, str]:
@@ -97,11 +107,13 @@ class Service:
         """Stop in order; what was accepted is decided and, until the deadline, delivered."""
         self._stopping = True
         self.receiver.stop(RECEIVER_GRACE_S)
+        if self._control is not None:
+            self._control.stop()
         self._core.stop()
         self._dispatch.stop(DELIVERY_GRACE_S)
         undelivered = sum(self._store.backlog().values())
         if undelivered:
-            events.UNDELIVERED_AT_STOP(events=undelivered)
+            events.UNDELIVERED_AT_STOP(events=undelivered, kept=not self._ephemeral)
         self._sink.close()
         self.http.stop()
         self._store.close()

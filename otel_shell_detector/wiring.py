@@ -17,6 +17,8 @@ from exporter.settings import TlsSettings as HecTlsSettings
 from exporter.stdout import StdoutSink
 from otlp_receiver.selection import Match, Selection
 from otlp_receiver.server import ServerSettings, TlsSettings
+from store.memory import MemoryStore
+from store.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from detector.types import Finding
     from exporter.sink import Sink
     from otel_shell_detector.configuration import Settings
+    from store.seams import Store
 
 _STORE_ID = "otel-shell-detector"
 
@@ -90,6 +93,13 @@ def server_settings(settings: Settings) -> ServerSettings:
         bearer_token_file=receiver.bearer_token_file,
         tls=tls,
     )
+
+
+def store(settings: Settings) -> Store:
+    """Where the state is. Raises :class:`store.seams.CannotOpenStore`."""
+    if settings.state.ephemeral:
+        return MemoryStore()
+    return SqliteStore(settings.state.path, max_size=settings.state.max_size.bytes)
 
 
 def sink(settings: Settings) -> Sink:

@@ -5,7 +5,7 @@ row carries a CRC-32 over its other columns, in the order of :attr:`Table.column
 adds is the last and NULL in rows of before; NULLs at the end are not part of the checksum. So a migration
 rewrites no row: it takes no time, needs no space, and vouches for nothing that it did not look at.
 
-The number of the version stands in the file's header and, with a checksum, in ``meta``.
+The number of the version stands in the header of the file, as ``PRAGMA user_version``.
 """
 
 from __future__ import annotations
@@ -63,8 +63,6 @@ are in order of output."""
 
 VERSION: Final = len(MIGRATIONS)
 """The version that this program writes."""
-VERSION_KEY: Final = "schema"
-"""Its key in ``meta``."""
 
 
 @dataclass(frozen=True, slots=True)

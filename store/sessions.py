@@ -45,6 +45,11 @@ class SessionTable:
         )
         self._database.tally.closed = closed
 
+    def last_touched_ns(self) -> int:
+        """The latest service time of a row: what is left to go by if that of the last tick is damaged."""
+        [[touched_ns]] = self._database.rows("reading sessions", "SELECT max(touched_ns) FROM session")
+        return touched_ns or 0
+
     def put(self, rows: Sequence[SessionRow]) -> None:
         """Remember rows; a part of a transaction."""
         tally = self._database.tally

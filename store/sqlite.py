@@ -109,7 +109,8 @@ class SqliteStore:
         self._outbox.load()
         self._sessions.load()
         self._journal.load()
-        tally.service_ns = int(self._meta.get("service_ns") or 0)
+        service_ns = self._meta.get("service_ns")
+        tally.service_ns = self._sessions.last_touched_ns() if service_ns is None else int(service_ns)
         tally.rules = self._meta.get("rules") or ""
 
     # --- journal

@@ -189,8 +189,8 @@ DELIVERY_FAILED: Final = LogEvent(
 )
 UNDELIVERED_AT_STOP: Final = LogEvent(
     "delivery.undelivered_at_stop",
-    logging.ERROR,
-    "The service stops with events that were not delivered; this version keeps its state in memory.",
+    logging.WARNING,
+    "The service stops with events that were not delivered. Kept: they are delivered after the next start.",
 )
 # --- control socket
 CONTROL_STARTED: Final = LogEvent(

@@ -217,7 +217,10 @@ MEMORY_UTILIZATION_MISSING: Final = _counter(
 JOURNAL_COMMITS: Final = _counter("journal_commits", "Group commits of the journal.")
 JOURNAL_RECORDS: Final = _counter("journal_records", "Records (a request's part of one node) journaled.")
 STORE_FAILURES: Final = _counter(
-    "store_failures", "Operations that the store refused.", "operation", operation="append, commit, read"
+    "store_failures",
+    "Operations that the store refused.",
+    "operation",
+    operation="append, commit, read, outbox",
 )
 STORE_DAMAGED: Final = _counter(
     "store_damaged_rows",
@@ -316,7 +319,7 @@ EXPORTER_REDACTIONS: Final = _counter(
     "exporter_redactions",
     "Secrets redacted from command lines, by kind of rule.",
     "kind",
-    kind="named, header, url, client, custom",
+    kind="named, header, url, client, piped, format, custom",
 )
 
 # --- control socket

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from detector.types import CommandLine
 from exporter.redaction import SCAN_LIMIT, SCAN_MARGIN, TEXT_LIMIT_BYTES, Redactor
-from exporter.secret_rules import RULES
+from exporter.secret_rules import KINDS, RULES
 from telemetry.metrics import REGISTRY
 
 R = "[redacted]"
@@ -54,7 +54,20 @@ REDACTED = [
     ("curl -H authorization:abc", f"curl -H authorization:{R}"),
     ("curl -H 'Authorization: Splunk 5e4f'", f"curl -H 'Authorization: Splunk {R}'"),
     ("curl -H 'Proxy-Authorization: Basic eA=='", f"curl -H 'Proxy-Authorization: Basic {R}'"),
-    ("curl -H 'X-Auth-Token: abc' u", f"curl -H 'X-Auth-Token: {R} u"),
+    ("curl -H 'X-Auth-Token: a b' u", f"curl -H 'X-Auth-Token: {R}' u"),
+    ("curl -H X-Api-Key: abc u", f"curl -H X-Api-Key: {R} u"),
+    (
+        'sh -c "curl -H \\"X-Api-Key: a b\\" u"',
+        f'sh -c "curl -H \\"X-Api-Key: {R}\\" u"',
+    ),
+    ("curl -H 'Authorization:  Bearer  a' u", f"curl -H 'Authorization:  Bearer  {R}' u"),
+    ("curl -H 'Authorization: Unheard a b' u", f"curl -H 'Authorization: {R}' u"),
+    ('curl -H Authorization: Digest username="u", response="a" u', f"curl -H Authorization: Digest {R} u"),
+    ("curl -H Cookie: a=b; c=d -s", f"curl -H Cookie: {R} -s"),
+    (
+        "git -c http.extraHeader=AUTHORIZATION: basic eA== x",
+        f"git -c http.extraHeader=AUTHORIZATION: basic {R} x",
+    ),
     # URLs
     ("git clone https://me:ghp_x@github.com/a/b", f"git clone https://me:{R}@github.com/a/b"),
     ("psql postgres://u:p@ss@db:5432/x", f"psql postgres://u:{R}@db:5432/x"),
@@ -70,6 +83,60 @@ REDACTED = [
     ("curl -u me:hunter2 https://h", f"curl -u me:{R} https://h"),
     ("curl --user me:hunter2 --proxy-user a:b x", f"curl --user me:{R} --proxy-user a:{R} x"),
     ("curl -ume:hunter2 x", f"curl -ume:{R} x"),
+    ("curl -sSu me:hunter2 x", f"curl -sSu me:{R} x"),
+    ("curl --user=me:hunter2 x", f"curl --user=me:{R} x"),
+    ("curl -E c.pem:hunter2 --cert-type PEM", f"curl -E c.pem:{R} --cert-type PEM"),
+    ("curl -b session=1a2b -b jar.txt x", f"curl -b session={R} -b jar.txt x"),
+    ("sh -c cd /x&&mysql -phunter2 db", f"sh -c cd /x&&mysql -p{R} db"),
+    ("sh -c x|mysql -phunter2", f"sh -c x|mysql -p{R}"),
+    ('sh -c "sh -c \'mysql -p\\"a b\\" db\'"', f"sh -c \"sh -c 'mysql -p{R} db'\""),
+    ("sshpass -vp hunter2 ssh h", f"sshpass -vp {R} ssh h"),
+    ("docker login -u me -p hunter2 reg", f"docker login -u me -p {R} reg"),
+    ("helm registry login -p=hunter2", f"helm registry login -p={R}"),
+    ("7z x -phunter2 a.7z", f"7z x -p{R} a.7z"),
+    ("ldapsearch -x -w hunter2 -W", f"ldapsearch -x -w {R} -W"),
+    ("smbclient -U dom/u%hunter2 //h/s", f"smbclient -U dom/u%{R} //h/s"),
+    ("lftp -u me,hunter2 h", f"lftp -u me,{R} h"),
+    ("nxc smb h -u u -p hunter2", f"nxc smb h -u u -p {R}"),
+    ("xfreerdp /u:a /p:hunter2 /v:h", f"xfreerdp /u:a /p:{R} /v:h"),
+    ("splunk search x -auth admin:hunter2", f"splunk search x -auth admin:{R}"),
+    # names that end in pass, pw or key; settings; what is escaped or encoded
+    (
+        "env DBPASS=a ROOTPW=b USER_PW=c REDISCLI_AUTH=d x",
+        f"env DBPASS={R} ROOTPW={R} USER_PW={R} REDISCLI_AUTH={R} x",
+    ),
+    ("keytool -storepass a -keypass b", f"keytool -storepass {R} -keypass {R}"),
+    ("env STRIPE_KEY=sk1live2 AZURE_STORAGE_KEY='a1b2c3d4'", f"env STRIPE_KEY={R} AZURE_STORAGE_KEY={R}"),
+    ("curl https://h/?key=AbCd1234&x=1", f"curl https://h/?key={R}&x=1"),
+    ("curl https://h/?sv=1&sig=a%2Fb&se=2", f"curl https://h/?sv=1&sig={R}&se=2"),
+    ("curl https://h/?X-Amz-Signature=0a1b", f"curl https://h/?X-Amz-Signature={R}"),
+    ("x --oauth2-bearer abc --jwt def", f"x --oauth2-bearer {R} --jwt {R}"),
+    ("aws configure set aws_secret_access_key abc", f"aws configure set aws_secret_access_key {R}"),
+    ("npm config set //r/:_authToken abc", f"npm config set //r/:_authToken {R}"),
+    ("csh -c setenv PASSWORD abc", f"csh -c setenv PASSWORD {R}"),
+    ("PASSWORD+=abc x", f"PASSWORD+={R} x"),
+    ("PASSWORD=a\\ b x", f"PASSWORD={R} x"),
+    ("PASSWORD=$'a b' x", f"PASSWORD={R} x"),
+    ("curl h/?q=a%26token%3Dabc", f"curl h/?q=a%26token%3D{R}"),
+    ('curl -d "{\\"password\\":\\"a b\\",\\"x\\":1}"', f'curl -d "{{\\"password\\":{R},\\"x\\":1}}"'),
+    ("curl me:hunter2@h/x", f"curl me:{R}@h/x"),
+    ("psexec.py dom/me:hunter2@10.0.0.1", f"psexec.py dom/me:{R}@10.0.0.1"),
+    # statements, pipes, keys known by their form
+    ("mysql -e CREATE USER u IDENTIFIED BY 'a b'", f"mysql -e CREATE USER u IDENTIFIED BY {R}"),
+    ("psql -c ALTER USER u WITH PASSWORD 'a'", f"psql -c ALTER USER u WITH PASSWORD {R}"),
+    ("sh -c echo hunter2 | sudo -S id", f"sh -c echo {R} | sudo -S id"),
+    ("sh -c echo 'a b'|passwd --stdin root", f"sh -c echo {R}|passwd --stdin root"),
+    (
+        "sh -c echo hunter2 | docker login -u u --password-stdin",
+        f"sh -c echo {R} | docker login -u u --password-stdin",
+    ),
+    ("sh -c echo root:hunter2 | chpasswd", f"sh -c echo root:{R} | chpasswd"),
+    ("x ghp_0123456789abcdefghijABCDEFGHIJ012345", f"x {R}"),
+    ("vault x hvs.CAESIabcdefghijklmnopqrst", f"vault x {R}"),
+    ("x eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln y", f"x {R} y"),
+    ("echo -----BEGIN RSA PRIVATE KEY-----MIIB-----END", f"echo -----BEGIN {R}-----END"),
+    ("echo \U0001f600 PASSWORD=é😀漢 x", f"echo \U0001f600 PASSWORD={R} x"),
+    ("a=1\nTOKEN=b\nc", f"a=1\nTOKEN={R}\nc"),
 ]
 
 KEPT = [
@@ -106,6 +173,28 @@ KEPT = [
     "awk -F: {print}",
     "tar -cpf x.tar .",
     "echo é 😀",
+    "docker run -p 8080:80 --name login nginx:1.2@sha256:0a1b",
+    "helm template -p x",
+    "ssh -o PasswordAuthentication=no me@h:22",
+    "curl -U",
+    "curl -sS -b jar.txt https://h/p:1@2x/",
+    "curl --cert-type PEM https://h",
+    "sh -c mail mailto:me@example.com",
+    "sort --key=2 -k2,3n --sort-key=creationTimestamp1",
+    "openssl x --key=/etc/k8s/pki/server1.key",
+    "env PUBLIC_KEY=abcdefgh1 SSH_KEY=~/.ssh/id_1 API_K=1",
+    "psql --set=primary_key=customer_id1",
+    "kubectl get pods -l key=value,app=x",
+    "sh -c grep -ri password /etc",
+    "sh -c \"grep -r token '/srv'\"",
+    "sh -c echo hello | sudo tee /etc/motd",
+    "sh -c echo hello | grep -S x",
+    "kubectl config set-context prod",
+    "git config token.helper x",
+    "sk-like-words are-no-keys xoxb-short eyJhbGci",
+    "multipass launch --bypass x overpass=1 tcpdump",
+    "-----BEGIN CERTIFICATE-----",
+    "date +%H:%M@%S",
 ]
 
 
@@ -143,10 +232,12 @@ def counted(kind: str) -> float:
 
 
 def test_redactions_are_counted_by_kind() -> None:
-    before = {kind: counted(kind) for kind in ("named", "header", "url", "client", "custom")}
-    Redactor(["zz"]).clean("token=a TOKEN=b Authorization: c ftp://u:p@h zz ; mysql -pX")
+    before = {kind: counted(kind) for kind in KINDS}
+    Redactor(["zz"]).clean(
+        "token=a TOKEN=b Authorization: c ftp://u:p@h zz ; mysql -pX ; echo y | sudo -S x hvs." + "z1" * 12
+    )
     after = {kind: counted(kind) - before[kind] for kind in before}
-    assert after == {"named": 2, "header": 1, "url": 1, "client": 1, "custom": 1}
+    assert after == {"named": 2, "header": 1, "url": 1, "client": 1, "piped": 1, "format": 1, "custom": 1}
 
 
 def test_a_long_command_line_is_cut_on_a_character_and_hashed_whole() -> None:
@@ -218,7 +309,10 @@ def test_a_secret_is_redacted_wherever_it_stands(before: list[str], after: list[
     [
         "token=", 'token="', "token='", 'token=\\"', "SECRET", "- ", "://", "a://u:p@", "mysql -p ", "-",
         "password ", "--password ", "\"'", "authorization:", "curl -u ", "token='\"", "a.", "a-", 'mysql -p"',
-        "?token=&",
+        "?token=&", "key=", "?key=", "key=a ", "STRIPE_KEY=aaaaaaaa;", "echo ", "echo x|", 'echo "', "echo 'x' | x ",
+        "echo | sudo ", "docker login ", "docker login -p ", "set password ", "cookie:a, ", "cookie:\"", '\\"cookie: ',
+        "a:b@", "a:b=", "user x ", "user", "eyJaaaaaaaa.", "ghp_", "BEGIN PRIVATE KEY-----", "-----", "password(",
+        "chpasswd a:", "\\", "%26token%3D", "'token: ", "key", "sk-", "Authorization: Bearer ", "\u3000", "\ud83d\ude00",
     ],
 )  # fmt: skip
 def test_the_work_grows_with_the_text_and_not_with_its_square(unit: str) -> None:

@@ -77,6 +77,17 @@ def test_a_bad_configuration_is_status_2_and_one_line() -> None:
         (["serve", "--conf", "x"], "unrecognized arguments: --conf x (see otel-shell-detector --help)"),
         (["serve", "a\nb"], "unrecognized arguments: a\\nb (see otel-shell-detector --help)"),
         (["replay"], "the following arguments are required: FILE (see otel-shell-detector replay --help)"),
+        (["outbox"], "the following arguments are required: ACTION (see otel-shell-detector outbox --help)"),
+        (
+            ["outbox", "purge", "1x"],
+            f'argument NUMBER: got "1x"; want a whole number from 1 to {2**63 - 1} '
+            "(see otel-shell-detector outbox purge --help)",
+        ),
+        (
+            ["outbox", "list", "--limit", "1001"],
+            'argument --limit: got "1001"; want a whole number from 1 to 1000 '
+            "(see otel-shell-detector outbox list --help)",
+        ),
         (
             ["check-config", "--config"],
             "argument --config: expected one argument (see otel-shell-detector check-config --help)",
@@ -118,13 +129,35 @@ def test_what_comes_later_is_refused_by_name(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--help"], ["serve", "check-config", "replay", "config-reference", "version", "Exit status"]),
+        (
+            ["--help"],
+            ["serve", "check-config", "replay", "outbox", "config-reference", "version", "Exit status"],
+        ),
         (["serve", "--help"], ["--config FILE", "until a signal"]),
         (
             ["replay", "--help"],
             ["--close-at-end", "--search-exact", "--earliest T", "--policy FILE", "FILE [FILE ...]"],
         ),
         (["check-config", "--help"], ["--config FILE"]),
+        (["outbox", "--help"], ["list", "requeue", "purge"]),
+        (
+            ["outbox", "list", "--help"],
+            [
+                "--config FILE",
+                "--dead",
+                "--waiting",
+                "--lane",
+                "--limit N",
+                "--after NUMBER",
+                "--json",
+                "--bodies",
+            ],
+        ),
+        (["outbox", "requeue", "--help"], ["--config FILE", "[NUMBER ...]", "--all", "end of their lanes"]),
+        (
+            ["outbox", "purge", "--help"],
+            ["--config FILE", "[NUMBER ...]", "--all", "--waiting", "--lane", "--yes", "exit status is 2"],
+        ),
         (["config-reference", "--help"], ["Markdown"]),
         (["version", "--help"], ["Print the version."]),
     ],
@@ -262,6 +295,13 @@ def test_concerns_are_logged_at_the_start(
         "warning",
         "receiver_open",
     )
+
+
+def test_outbox_takes_the_configuration_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(f"state: {{path: {tmp_path}/nowhere}}\n", encoding="utf-8")
+    complaint = f"no service runs, and there is no state at {tmp_path}/nowhere/state.db\n"
+    assert outcome("outbox", "list", "--config", str(path)) == (1, "", complaint)
 
 
 def test_serve_does_not_load_grpc_to_show_help() -> None:

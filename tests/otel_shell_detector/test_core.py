@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from detector.detector import Detector
 from detector.events import Event, Lane, Outcome, Settlement
 from detector.rules import Rules
 from otel_shell_detector.core import Clocks, Core, CoreStoppedError
@@ -67,7 +66,8 @@ def store() -> Failing:
 
 @pytest.fixture
 def core(time: Time, store: Failing) -> Iterator[Core]:
-    made = Core(Detector(Rules()), store, encode, lambda: None, time.clocks())
+    made = Core(Rules(), store, encode, lambda: None, time.clocks(), close_at_stop=True)
+    made.turn(0)
     yield made
     if made._thread.is_alive():
         made.stop()
@@ -169,16 +169,15 @@ def test_the_thread_takes_and_settles_for_delivery_and_tells_what_was_open_at_th
 
 
 def test_a_detector_that_fails_ends_the_core_loudly_and_refuses_who_waits(time: Time, store: Failing) -> None:
-    detector = Detector(Rules())
 
     def broken(now_ns: int) -> None:
         raise ZeroDivisionError
 
-    core = Core(detector, store, encode, lambda: None, time.clocks())
-    detector.advance = broken  # type: ignore[method-assign]  # a defect that does not exist yet
+    core = Core(Rules(), store, encode, lambda: None, time.clocks())
+    core._store.service_ns = broken  # type: ignore[assignment]  # a defect that does not exist yet
     core.start()
     core._thread.join()
-    assert isinstance(core.failed, ZeroDivisionError)
+    assert isinstance(core.failed, TypeError)
     with pytest.raises(NotAccepted):
         core.accept([record(4, sample(4))])
     with pytest.raises(CoreStoppedError):

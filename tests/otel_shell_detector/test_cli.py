@@ -80,13 +80,17 @@ def test_a_bad_configuration_is_status_2_and_one_line() -> None:
         (["outbox"], "the following arguments are required: ACTION (see otel-shell-detector outbox --help)"),
         (
             ["outbox", "purge", "1x"],
-            f'argument NUMBER: got "1x"; want a whole number from 1 to {2**63 - 1} '
-            "(see otel-shell-detector outbox purge --help)",
+            (
+                f'argument NUMBER: got "1x"; want a whole number from 1 to {2**63 - 1} '
+                "(see otel-shell-detector outbox purge --help)"
+            ),
         ),
         (
             ["outbox", "list", "--limit", "1001"],
-            'argument --limit: got "1001"; want a whole number from 1 to 1000 '
-            "(see otel-shell-detector outbox list --help)",
+            (
+                'argument --limit: got "1001"; want a whole number from 1 to 1000 '
+                "(see otel-shell-detector outbox list --help)"
+            ),
         ),
         (
             ["check-config", "--config"],

@@ -331,8 +331,8 @@ def test_no_text_moves_between_the_parts_of_a_key() -> None:
 def test_a_checksum_covers_value_type_length_and_place_of_each_column() -> None:
     rows: list[tuple[Stored, ...]] = [
         (), (None,), (None, None), (0,), (1,), (11,), (1, 1), (-1,), (1.0,), (1.5,), (2**63 - 1,),
-        (-(2**63),), ("1",), ("11",), ("1", "1"), (b"1",), (b"11",), (b"1", b"1"), ("",), (b"",), ("", b""), (b"", ""),
-        ("s1:1",), ("None;",), (b"a", 1), (1, b"a"), ("\ud800",), ("\xe9",), ("\xe9".encode(),),
+        (-(2**63),), ("1",), ("11",), ("1", "1"), (b"1",), (b"11",), (b"1", b"1"), ("",), (b"",), ("", b""),
+        (b"", ""), ("s1:1",), ("None;",), (b"a", 1), (1, b"a"), ("\ud800",), ("\xe9",), ("\xe9".encode(),),
     ]  # fmt: skip
     assert len({crc(*row) for row in rows}) == len(rows)
     assert all(0 <= crc(*row) < 2**32 for row in rows)

@@ -20,7 +20,7 @@ from exporter.secret_spans import VALUE, Span
 
 # A name and what binds it to a value. No name starts inside a word or behind "/" (`-v /run/secrets:/x` is a
 # path), but one may behind an encoded "&" or "?". `=` binds what follows at once (`PASSWORD= cmd` has an
-# empty value) or stands between blanks; a closing quote, itself escaped perhaps, may come first (`{"token": "x"}`).
+# empty value) or stands between blanks; a closing quote, itself escaped perhaps, may come first (as in JSON).
 # A blank binds too, but for options and settings only: "password reset" is prose.
 _NAME: Final = re.compile(
     r"""(?:(?<![\w./-])|(?<=%26)|(?<=%3[fF]))(?P<dashes>-{0,2})(?P<name>[A-Za-z_][\w.-]*+)"""
@@ -46,8 +46,9 @@ _USERINFO: Final = re.compile(
 )
 _STATEMENT: Final = re.compile(
     r"""\b(?:identified\s++by|(?:user|role)\s++\S++\s++(?:with\s++)?(?:encrypted\s++)?password|password\s*+\()\s*+"""
-    r"""(?=["'\\])""",
-    re.IGNORECASE,
+    r"""(?=["'\\])("""
+    rf"{VALUE.pattern})",
+    re.IGNORECASE | re.DOTALL,
 )
 _PIPED: Final = re.compile(
     r"""\b(?:echo|printf)\s++(?:-[neE]++\s++)*+("[^"]*+"|'[^']*+'|[^\s|"']++)\s*+\|\s*+"""
@@ -83,18 +84,19 @@ _SECRET_LAST: Final = frozenset({"passin", "passout", "pwd", "pw", "jwt", "beare
 """A name whose last part is one of these does too: `MYSQL_PWD`, `--oauth2-bearer`."""
 _NO_PASS: Final = ("bypass", "compass", "overpass", "underpass", "trespass", "encompass", "multipass")
 """A name that ends in "pass" or "pw" names a secret (`DBPASS`, `-storepass`), but these do not."""
-_PLACE_LAST: Final = frozenset({"file", "path", "dir"})
-"""`--password-file /run/x` names a place, not a secret."""
+_OTHER_LAST: Final = frozenset({"file", "path", "dir", "authentication"})
+"""`--password-file /run/x` names a place and `PasswordAuthentication=no` a way, not a secret."""
 _OPEN_KEYS: Final = ("public", "sort", "host", "foreign", "primary", "partition")
 """`PUBLIC_KEY=x` is no secret; other keys are if they look like one."""
-_KEY_VALUE: Final = re.compile(r"""["']?([^\s&#"']{8,512}+)""")
+# Bounded, for it is read again with the next name if it is no key.
+_KEY_VALUE: Final = re.compile(r"""["']?(?![/.~$])(?=[^\s&#"']{8})[^\s&#"'\d]{0,64}\d""")
 _QUERY_SECRETS: Final = frozenset({"sig", "code"})
 
 
 def _names_a_secret(name: str, *, option: bool) -> bool:
     parts = [part.lower() for part in _PART.findall(name)]
     if (
-        not parts or parts[-1] in _PLACE_LAST or (option and parts[0] == "no")
+        not parts or parts[-1] in _OTHER_LAST or (option and parts[0] == "no")
     ):  # `--no-password` takes no value
         return False
     if parts == ["pwd"] and not option:
@@ -115,9 +117,7 @@ def _is_a_key(text: str, name: "re.Match[str]") -> bool:
         return False
     if any(part.lower().startswith(_OPEN_KEYS) for part in _PART.findall(name["name"])):
         return False
-    # Bounded, for it is read again with the next name if it is no key.
-    value = _KEY_VALUE.match(text, name.end())
-    return bool(value and value[1][0] not in "/.~$" and any(character.isdigit() for character in value[1]))
+    return bool(_KEY_VALUE.match(text, name.end()))
 
 
 def named(text: str) -> Iterator[Span]:
@@ -201,8 +201,7 @@ def urls(text: str) -> Iterator[Span]:
 def statements(text: str) -> Iterator[Span]:
     """Passwords that SQL gives: `IDENTIFIED BY 'x'`, `ALTER USER u PASSWORD 'x'`, `PASSWORD('x')`."""
     for found in _STATEMENT.finditer(text):
-        if value := VALUE.match(text, found.end()):
-            yield Span(value.start(), value.end(), "named")
+        yield Span(found.start(1), found.end(1), "named")
 
 
 def piped(text: str) -> Iterator[Span]:

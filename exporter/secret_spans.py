@@ -13,8 +13,8 @@ class Span(NamedTuple):
 
 
 # A value in closed quotes (`"a b"`, `$'a b'`; `\"a b\"` inside of other quotes), else up to white space that
-# no backslash takes for the value. An unclosed quote is a character like any other: redacting to the end of the
-# text would let `# token="` hide the rest of a script from the analyst.
+# no backslash takes for the value. An unclosed quote is a character like any other: redacting to the end of
+# the text would let `# token="` hide the rest of a script from the analyst.
 VALUE: Final = re.compile(
     r"""(?:\$?(?:"(?:[^"\\]|\\.)*+"|'[^']*+')|\\"(?:[^\\]|\\(?!"))*+\\"|\\'(?:[^\\]|\\(?!'))*+\\'|(?:\\.|\S)++)""",
     re.DOTALL,

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from otel_shell_detector.configuration import StateSettings
     from store.seams import Store
 
-_DATABASE: Final = "state.db"
-"""The store's file in the state directory, whose presence says that there is a state."""
 _ANSWER_S: Final = 45.0
 """The service may wait 30 s for its core, and 10 s for the request."""
 _MOST_REPLY: Final = 16 << 20
@@ -71,11 +69,14 @@ class OutboxAccess:
 def _open(state: StateSettings) -> Store:
     """The store, which no service holds; one that is not there is not made."""
     if state.ephemeral:
-        raise CannotAskError("state.ephemeral: true, and no service runs: there is no outbox")
+        raise CannotAskError(
+            "state.ephemeral: true: the outbox is in the memory of the service, out of reach of commands"
+        )
     # Here, because it loads SQLite, which the other commands and a running service's do not need.
+    from store.opening import NAME  # noqa: PLC0415
     from store.sqlite import SqliteStore  # noqa: PLC0415
 
-    database = state.path / _DATABASE
+    database = state.path / NAME
     try:
         owner = database.stat().st_uid
     except FileNotFoundError:

@@ -18,7 +18,6 @@ from otel_shell_detector.cli import main
 from otel_shell_detector.configuration import LogSettings, StateSettings
 from otel_shell_detector.control import ControlServer
 from otel_shell_detector.outbox_access import CannotAskError, OutboxAccess
-from store.memory import MemoryStore
 from store.seams import Commit, StoreError
 from store.sqlite import SqliteStore
 from tests.otel_shell_detector.filled import WHEN, Owner, filled, long_folder
@@ -362,15 +361,15 @@ def test_a_folder_that_is_none_is_told(folder: Path, outbox: Callable[..., tuple
     assert outbox("list") == (1, "", complaint)
 
 
-def test_an_ephemeral_state_needs_the_service(
+def test_an_ephemeral_state_is_out_of_reach(
     folder: Path, outbox: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    filled(folder).close()
     monkeypatch.setenv("OTEL_SHELL_DETECTOR_STATE__EPHEMERAL", "true")
-    complaint = "state.ephemeral: true, and no service runs: there is no outbox\n"
+    complaint = (
+        "state.ephemeral: true: the outbox is in the memory of the service, out of reach of commands\n"
+    )
     assert outbox("list") == (1, "", complaint)
-    folder.mkdir()
-    with served(MemoryStore(), folder):
-        assert outbox("list") == (0, EMPTY, "")
 
 
 def test_a_state_that_another_process_holds_is_told_with_its_holder(
@@ -450,7 +449,7 @@ def test_a_reply_without_an_end_is_not_read_for_ever(
     monkeypatch.setattr(outbox_access, "_MOST_REPLY", 1 << 16)
     folder.mkdir()
     with unix_socket.listen(folder / "control.sock", 1) as listener:
-        sent = []
+        sent: list[int] = []
 
         def answer() -> None:
             connection, _ = listener.accept()

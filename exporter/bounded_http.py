@@ -38,7 +38,7 @@ REPLY_LIMIT_BYTES: Final = 65536
 _CHUNK_BYTES: Final = 16384
 
 # It warns of headers that it cannot read, and quotes them; but the peer may have sent us our token back.
-logging.getLogger("urllib3.connection").propagate = False
+logging.getLogger("urllib3.connection").disabled = True
 
 
 class Unreachable(Exception):  # noqa: N818  # it is what the receiver is

@@ -1,5 +1,9 @@
 """A scripted HEC server, a token for it, and log events to look at."""
 
+import os
+import shutil
+import ssl
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -53,3 +57,40 @@ def hec(server: ScriptedHec, token_file: Path, clock: Clock) -> Iterator[Callabl
 def logs() -> Iterator[list[Any]]:
     with structlog.testing.capture_logs() as captured:
         yield captured
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with ca.pem and, signed by it, server.pem for localhost; made by the openssl command."""
+    if not shutil.which("openssl"):
+        if os.environ.get("CI") == "true":
+            pytest.fail("openssl is not installed")
+        pytest.skip("openssl is not installed")
+    directory = tmp_path_factory.mktemp("tls")
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True)
+
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    openssl(
+        *("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=Test CA"),
+        *("-addext", "keyUsage=critical,keyCertSign"),
+    )
+    (directory / "extensions").write_text("subjectAltName=DNS:localhost\nauthorityKeyIdentifier=keyid\n")
+    openssl("req", *key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=localhost")
+    openssl(
+        *("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"),
+        *("-out", "server.crt", "-days", "2", "-extfile", "extensions"),
+    )
+    (directory / "server.pem").write_text(
+        (directory / "server.key").read_text() + (directory / "server.crt").read_text()
+    )
+    return directory
+
+
+@pytest.fixture
+def tls_server(authority: Path) -> Iterator[ScriptedHec]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority / "server.pem")
+    with ScriptedHec(context) as server:
+        yield server

@@ -24,7 +24,8 @@ from tests.exporter.scripted_hec import Answer, ScriptedHec, refusal
 from tests.exporter.tiny_proxy import TinyProxy
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "delivery.md"
-CLASS_EXAMPLES = {2: 204 + 2, 3: 302, 4: 418, 5: 502}
+BEGAN = Clock().now
+CLASS_EXAMPLES = {2: 206, 3: 302, 4: 418, 5: 502}
 
 
 def attempts(row: Row) -> float:
@@ -42,6 +43,7 @@ def walk(
     deliverer.turn(clock.now)
     assert attempts(row) == before + 1
     [log] = [log for log in logs if "result" in log]
+    logs.clear()
     assert {key: log[key] for key in ("event", "sink", "lane", "result", "status", "code")} == {
         "event": row.log.name,
         "sink": "hec",
@@ -52,7 +54,7 @@ def walk(
     }
     if row.action is not Action.ACCEPTED:
         assert (len(outbox.waiting), outbox.done) == (4, [])
-    run(deliverer, clock, lambda: not outbox.waiting or clock.now > 6000)
+    run(deliverer, clock, lambda: not outbox.waiting or clock.now > BEGAN + 1000)
     return outbox
 
 
@@ -86,8 +88,17 @@ def test_each_row_of_a_status_has_its_metric_and_its_log_event(
     walk(hec(), clock, logs, row, status, None).assert_delivered(server.ids)
 
 
-@pytest.mark.parametrize("label", hec_answers.UNREACHABLE)
-def test_each_row_without_an_answer_has_its_metric_and_its_log_event(  # noqa: PLR0913  # fixtures
+@pytest.mark.parametrize("label", ["timeout", "connection_lost"])
+def test_each_row_of_an_answer_that_does_not_come_has_its_metric_and_its_log_event(
+    server: ScriptedHec, hec: Callable[..., HecSink], clock: Clock, logs: list[Any], label: str
+) -> None:
+    server.script.append(Answer(raw=[], hang=label == "timeout"))
+    sink = hec(request_timeout_s=0.5, clock=time.monotonic) if label == "timeout" else hec()
+    walk(sink, clock, logs, hec_answers.UNREACHABLE[label], None, None).assert_delivered(server.ids)
+
+
+@pytest.mark.parametrize("label", ["name_unresolved", "connection_refused"])
+def test_each_row_of_a_server_that_is_not_found_has_its_metric_and_its_log_event(
     server: ScriptedHec,
     hec: Callable[..., HecSink],
     clock: Clock,
@@ -95,45 +106,40 @@ def test_each_row_without_an_answer_has_its_metric_and_its_log_event(  # noqa: P
     monkeypatch: pytest.MonkeyPatch,
     label: str,
 ) -> None:
-    settings: dict[str, Any] = {}
-    if label == "timeout":
-        server.script.append(Answer(raw=[], hang=True))
-        settings = {"request_timeout_s": 0.5, "clock": time.monotonic}
-    elif label == "connection_lost":
-        server.script.append(Answer(raw=[]))
-    elif label == "tls_failed":
-        settings = {"url": server.url.replace("http", "https")}
-    else:
-        _break_the_way(label, server, monkeypatch, settings)
-    with TinyProxy() as proxy:
-        if label == "proxy_failed":
-            proxy.refuse = True
-            settings = {"url": "https://hec.invalid:8088", "proxy_url": proxy.url}
-        outbox = walk(hec(**settings), clock, logs, hec_answers.UNREACHABLE[label], None, None)
-    if label in {"tls_failed", "proxy_failed"}:
-        assert (len(outbox.waiting), outbox.dead) == (4, [])  # for as long as that is so
-    else:
-        outbox.assert_delivered(server.ids)
-
-
-def _break_the_way(
-    label: str, server: ScriptedHec, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
-) -> None:
     """The first look-up fails, or leads to a port where nobody listens; the second is right."""
-    if label == "proxy_failed":
-        return
-    settings["url"] = f"http://splunk.invalid:{server.port}"
-    calls = itertools.count()
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        ports = iter([unused.getsockname()[1]])
 
-    def resolve(*_: object, **__: object) -> Any:
-        if label == "name_unresolved" and not next(calls):
-            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        with socket.socket() as unused:
-            unused.bind(("127.0.0.1", 0))
-            port = server.port if label == "name_unresolved" or next(calls) else unused.getsockname()[1]
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+        def resolve(*_: object, **__: object) -> Any:
+            port = next(ports, server.port)
+            if label == "name_unresolved" and port != server.port:
+                raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
 
-    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+        with monkeypatch.context() as patch:
+            patch.setattr(socket, "getaddrinfo", resolve)
+            sink = hec(url="http://splunk.invalid:8088")
+            outbox = walk(sink, clock, logs, hec_answers.UNREACHABLE[label], None, None)
+    outbox.assert_delivered(server.ids)
+
+
+@pytest.mark.parametrize("label", ["tls_failed", "proxy_failed"])
+def test_each_row_of_a_way_that_is_barred_has_its_metric_and_its_log_event(
+    tls_server: ScriptedHec, hec: Callable[..., HecSink], clock: Clock, logs: list[Any], label: str
+) -> None:
+    """By a certificate of an unknown authority, or a proxy that wants a password, while that is so."""
+    with TinyProxy() as proxy:
+        proxy.refuse = True
+        sink = hec(url=tls_server.url, proxy_url=proxy.url if label == "proxy_failed" else "")
+        outbox = walk(sink, clock, logs, hec_answers.UNREACHABLE[label], None, None)
+    assert (len(outbox.waiting), outbox.dead, tls_server.requests) == (4, [], [])
+
+
+def test_these_are_all_the_rows_without_an_answer() -> None:
+    assert {*hec_answers.UNREACHABLE} == {
+        *("timeout", "connection_lost", "name_unresolved", "connection_refused", "tls_failed", "proxy_failed")
+    }
 
 
 def test_the_row_of_a_token_that_cannot_be_read(

@@ -22,6 +22,7 @@ from otel_shell_detector.core import Core
 from otel_shell_detector.dispatch import Dispatch
 from otel_shell_detector.http import HttpServer
 from otlp_receiver.server import Server
+from store.seams import CannotOpenStore
 from telemetry import events
 
 if TYPE_CHECKING:
@@ -130,7 +131,11 @@ def serve(settings: Settings) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    service = Service(settings)
+    try:
+        service = Service(settings)
+    except CannotOpenStore as error:
+        events.STORE_NOT_OPENED(reason=str(error))
+        return 1
     service.start()
     events.SERVICE_STARTED(receiver_port=service.receiver.port, http_port=service.http.port)
     while not asked.wait(_WATCH_S):

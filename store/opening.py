@@ -167,7 +167,7 @@ def _is_emptied(path: Path) -> bool:
 
 
 def _check_header(path: Path) -> None:
-    """Find damage for which SQLite has another name: it says that it may not write, or knows no such format."""
+    """Find damage for which SQLite has another name, as that it may not write, or knows no such format."""
     with path.open("rb") as file:
         header = file.read(_HEADER_BYTES)
     if header[68:72] != schema.APPLICATION_ID.to_bytes(4, "big"):

@@ -93,6 +93,9 @@ RECORD_POISONED: Final = LogEvent(
 )
 
 # --- store
+STORE_NOT_OPENED: Final = LogEvent(
+    "store.not_opened", logging.CRITICAL, "There is no state to work with; the program ends."
+)
 STORE_REFUSED: Final = LogEvent(
     "store.refused", logging.ERROR, "The store could not take something; senders are told to try again."
 )

@@ -327,8 +327,8 @@ CONTROL_REQUESTS: Final = _counter(
     "control_requests",
     "Connections to the control socket, by what came of them.",
     "result",
-    result="done; refused: not understood, or not to be done; failed: by the store, or a defect; gone: no whole"
-    " request or no reader in time; crowded: too many at once; stranger: another user",
+    result="done; refused: not understood, or not to be done; failed: by the store, or a defect; "
+    "gone: no whole request or no reader in time; crowded: too many at once; stranger: another user",
 )
 CONTROL_CHANGES: Final = _counter(
     "control_changes",

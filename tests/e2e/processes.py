@@ -160,22 +160,27 @@ class Service:
         keys = {
             "RECEIVER__ENDPOINT": f"127.0.0.1:{self.port}",
             "HTTP__ENDPOINT": f"127.0.0.1:{self.http}",
+            "STATE__PATH": str(started.folder / f"state-{name}"),
             "EXPORTER__SINK": "hec",
             "EXPORTER__HEC__URL": f"http://127.0.0.1:{splunk.port}",
             "EXPORTER__HEC__TOKEN_FILE": str(token),
             "EXPORTER__HEC__SOURCE": name,
             "EXPORTER__HEC__ACK": str(splunk.ack).lower(),
         }
-        environment = environment_without_keys() | {_PREFIX + key: value for key, value in keys.items()}
-        self.process = started.start(
-            f"service-{name}", [sys.executable, "-m", "otel_shell_detector", "serve"], environment
-        )
-        self._await_start()
+        self._environment = environment_without_keys() | {_PREFIX + key: value for key, value in keys.items()}
+        self._starts = 0
+        self.start()
 
-    def _await_start(self) -> None:
+    def start(self) -> None:
+        """Start it; again, with the same ports and the same state, after it has ended."""
+        self._starts += 1
+        self.process = self._started.start(
+            f"service-{self.name}", [sys.executable, "-m", "otel_shell_detector", "serve"], self._environment
+        )
+
         def ready() -> bool:
             assert self.process.poll() is None, self.log()
-            return '"event": "service.started"' in self.log()
+            return self.log().count('"event": "service.started"') == self._starts
 
         until(f"{self.name} has started", ready, 30)
 

@@ -79,7 +79,11 @@ def test_a_reused_pid_is_another_shell_and_sigterm_delivers_open_windows(started
     until("the third is sampled", lambda: _value(service.metrics(), name) > before + 3, 30)
     assert len(_ours(service, "opened")) == 2
     assert service.terminate() == 0
-    until("the third is told", lambda: len(_ours(service, "opened")) == 3, 5)
+    assert len(_ours(service, "opened")) == 2
+    service.start()
+    until("the third is told", lambda: len(_ours(service, "opened")) == 3, 60)
+    until("the second is closed", lambda: len(_ours(service, "closed")) == 2, 10)
+    assert service.terminate() == 0
     ids = [each["event"]["event_id"] for each in service.envelopes()]
     assert len(ids) == len(set(ids))
     assert len(_ours(service, "opened")) == 3

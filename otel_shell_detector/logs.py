@@ -63,6 +63,7 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
     root.setLevel(level if level == logging.DEBUG else max(level, logging.WARNING))
     logging.captureWarnings(capture=True)
     threading.excepthook = _thread_failed
+    sys.unraisablehook = _nobody_told
 
 
 def described(error: BaseException) -> dict[str, object]:
@@ -101,6 +102,12 @@ def _thread_failed(args: threading.ExceptHookArgs) -> None:
         return
     metrics.THREAD_FAILURES.inc()
     events.THREAD_FAILED(thread=args.thread.name if args.thread else "", **described(args.exc_value))
+
+
+def _nobody_told(args: sys.UnraisableHookArgs) -> None:
+    """Of an exception in a finalizer: Python itself would print it with what it quotes, on many lines."""
+    told = described(args.exc_value) if args.exc_value is not None else {"error": args.exc_type.__name__}
+    events.EXCEPTION_IGNORED(**told)
 
 
 class _Forward(logging.Handler):
@@ -174,6 +181,8 @@ def _plain(value: object, depth: int = 0) -> object:
         # Longer than any reader's word, and from some length on Python refuses to print it; NaN is no JSON.
         fits = value.bit_length() <= _WORD_BITS if isinstance(value, int) else math.isfinite(value)
         return value if fits else "out of range"
+    if isinstance(value, BaseException):
+        value = described(value)
     if depth < _DEEPEST and isinstance(value, Mapping):
         return {_named(key): _plain(each, depth + 1) for key, each in value.items()}
     if depth < _DEEPEST and isinstance(value, list | tuple | AbstractSet):

@@ -235,6 +235,11 @@ PROCESS_FAILED: Final = LogEvent(
 THREAD_FAILED: Final = LogEvent(
     "process.thread_failed", logging.ERROR, "A thread ended by an exception: a defect of this program."
 )
+EXCEPTION_IGNORED: Final = LogEvent(
+    "process.exception_ignored",
+    logging.ERROR,
+    "An exception was raised where nobody can be told, in a finalizer: a defect of this program.",
+)
 HTTP_STARTED: Final = LogEvent("process.http_started", logging.INFO, "Metrics and health are served.")
 HTTP_NOT_BOUND: Final = LogEvent(
     "process.http_not_bound", logging.CRITICAL, "http.endpoint cannot be listened on; the program ends."

@@ -6,7 +6,9 @@ import io
 import json
 import logging
 import re
+import sys
 import threading
+import types
 import warnings
 from typing import Any, Literal
 
@@ -207,6 +209,37 @@ def test_an_error_of_the_system_is_told_by_its_number() -> None:
     }
     assert logs.described(OSError(99999, "x"))["errno"] == "99999"
     assert logs.described(OSError("x")) == {"error": "OSError", "at": []}
+
+
+def test_an_exception_given_as_a_field_is_told_without_its_message() -> None:
+    stream = logging_to()
+    PROBE(exc_info=ValueError("hunter2"), inner=[KeyError("hunter2")])
+    assert events(stream) == [
+        {
+            "level": "info",
+            "event": "test.probe",
+            "exc_info": {"error": "ValueError", "at": []},
+            "inner": [{"error": "KeyError", "at": []}],
+        }
+    ]
+
+
+def test_an_exception_in_a_finalizer_is_told_without_its_message() -> None:
+    class Failing:
+        def __del__(self) -> None:
+            raise ValueError("hunter2")
+
+    stream = logging_to()
+    Failing()
+    (event,) = events(stream)
+    assert (event["event"], event["error"]) == ("process.exception_ignored", "ValueError")
+    assert "hunter2" not in stream.getvalue()
+
+
+def test_an_exception_that_nobody_holds_is_told_by_its_type() -> None:
+    stream = logging_to()
+    sys.unraisablehook(types.SimpleNamespace(exc_type=KeyError, exc_value=None))
+    assert [each["error"] for each in events(stream)] == ["KeyError"]
 
 
 def test_a_suppressed_context_is_not_told_and_a_long_chain_is_cut() -> None:

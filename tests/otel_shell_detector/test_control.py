@@ -302,7 +302,7 @@ NO_EVENT = "dead letter 4 is no event (origin journal, reason ValueError) and ca
         (b"[]\n", OBJECT),
         (b"[" * 60_000 + b"\n", OBJECT),
         (b"9" * 60_000 + b"\n", OBJECT),
-        (b"x" * (128 << 10), "a request of more than 65536 bytes"),
+        (b"x" * 65_537, "a request of more than 65536 bytes"),
         (b"{}\n", f"ask: got null; want {ASKS}"),
         (b'{"ask": "drop"}\n', f'ask: got "drop"; want {ASKS}'),
         (b'{"ask": ["dead"]}\n', f'ask: got ["dead"]; want {ASKS}'),
@@ -473,7 +473,8 @@ def test_without_a_thread_to_be_had_the_room_is_given_back(
         begin(*arguments)
 
     monkeypatch.setattr(socketserver.ThreadingMixIn, "process_request", process_request)
-    assert raw(server, b"") == b""
+    with open_to(server) as connection:
+        assert rest(connection) == b""
     assert ask(server, ask="counts") == COUNTS
 
 

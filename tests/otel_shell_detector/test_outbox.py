@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import socket
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,7 +26,6 @@ from tests.otel_shell_detector.filled import WHEN, Owner, filled, long_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from store.seams import Store
 
@@ -503,3 +504,19 @@ def test_what_the_store_cannot_do_is_told(
     filled(folder).close()
     monkeypatch.setattr(SqliteStore, "requeue", requeue)
     assert outbox("requeue", "--all") == (1, "", "the disk is full\n")
+
+
+# --- the guide
+
+GUIDE = (Path(__file__).parents[2] / "docs" / "outbox.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"<!-- outbox (.*?) -->\n```text\n(.*?)```", GUIDE, re.DOTALL)
+
+
+def test_the_guide_shows_what_is_printed(state: Path, outbox: Callable[..., tuple[int, str, str]]) -> None:
+    """Its examples are one run, from the top."""
+    shown = []
+    for command, _ in EXAMPLES:
+        _, out, err = outbox(*command.split())
+        shown.append((command, out + err))
+    assert shown == EXAMPLES
+    assert len(EXAMPLES) == 7

@@ -81,6 +81,7 @@ ANOTHER = {
     "exporter.redact": "secret=.*,hunter.",
     "state.path": "/state",
     "state.ephemeral": "true",
+    "state.max_size": "2GiB",
     "log.level": "error",
     "log.format": "console",
 }

@@ -66,6 +66,8 @@ class DeadTable:
             if fields is None or fields[1] not in set(Lane):
                 continue
             number, lane, _, _, event_id, body, arrived_ns = fields
+            if not event_id:  # an event that was damaged in the outbox
+                continue
             self._database.write("DELETE FROM dead WHERE number = ?", number)
             yield Event(Lane(lane), event_id, body, arrived_ns or 0)
 

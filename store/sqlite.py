@@ -26,6 +26,7 @@ The rows and their checksums are described in :mod:`store.schema`.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -217,5 +218,7 @@ class SqliteStore:
 
     def close(self) -> None:
         """See :class:`store.seams.Store`."""
-        self._database.connection.close()
+        # What was promised is on the disk already: an error as the file is tidied up changes nothing.
+        with contextlib.suppress(apsw.Error):
+            self._database.connection.close(force=True)
         self._lock.release()

@@ -13,6 +13,7 @@ from detector.types import Arrival, NodeId, Record
 from otel_shell_detector import wiring
 from otel_shell_detector.captures import CaptureError, Damaged, OtherSignal, Request, requests
 from otel_shell_detector.captures.progress import ProgressBar
+from otel_shell_detector.kinds import one_line
 from otlp_receiver.reading import UnreadableRequest, read_request
 from store.memory import MemoryStore
 from store.seams import Commit
@@ -71,10 +72,10 @@ def replay(settings: Settings, files: Sequence[Path], *, close_at_end: bool = Fa
                     complaint = _take(run, item)
                     if complaint:
                         bar.clear()
-                        sys.stderr.write(f"{path}: {complaint}\n")
+                        sys.stderr.write(f"{one_line(f'{path}: {complaint}')}\n")
                         status = 1
         except CaptureError as error:
-            sys.stderr.write(f"{error}\n")
+            sys.stderr.write(f"{one_line(str(error))}\n")
             status = 1
     run.finish(close_sessions=close_at_end)
     sys.stdout.buffer.flush()

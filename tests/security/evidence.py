@@ -38,8 +38,8 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", 
 PAGES = ["/metrics", "/livez", "/readyz"]
 PATHS = [
     *PAGES, "/", "", "//metrics", "/metrics/", "/metrics/../config", "/metrics%00", "/METRICS",
-    "/health", "/healthz", "/config", "/config.yaml", "/env", "/.env", "/debug", "/debug/pprof/", "/debug/vars", "/tokens",
-    "/debug/requests", "/actuator/env", "/api/v1/status/config", "/state", "/state.db", "/control.sock",
+    "/health", "/healthz", "/config", "/config.yaml", "/env", "/.env", "/debug", "/debug/pprof/", "/debug/vars",
+    "/tokens", "/debug/requests", "/actuator/env", "/api/v1/status/config", "/state", "/state.db", "/control.sock",
     "/outbox", "/events", "/../../../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/proc/self/environ", "*",
     "http://127.0.0.1/metrics/x", "/" + "x" * 70000,
 ]  # fmt: skip
@@ -116,8 +116,10 @@ def gather(folder: Path, log_format: str) -> Evidence:
                 (method, path): _page(ports[1], method, path) for method in METHODS for path in PATHS
             }
             proc = Path("/proc", str(service.pid))
-            if proc.exists():  # elsewhere ps shows no environment to others
+            if proc.exists():
                 evidence.ps = (proc / "cmdline").read_bytes() + (proc / "environ").read_bytes()
+            else:
+                evidence.ps = subprocess.check_output(["ps", "eww", "-p", str(service.pid)])
             _look_at_state(folder / "state", evidence)
             for words in (
                 ("outbox", "list", "--bodies"),

@@ -38,10 +38,11 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", 
 PAGES = ["/metrics", "/livez", "/readyz"]
 PATHS = [
     *PAGES, "/", "", "//metrics", "/metrics/", "/metrics/../config", "/metrics%00", "/METRICS",
-    "/health", "/healthz", "/config", "/config.yaml", "/env", "/.env", "/debug", "/debug/pprof/", "/debug/vars",
-    "/tokens", "/debug/requests", "/actuator/env", "/api/v1/status/config", "/state", "/state.db", "/control.sock",
-    "/outbox", "/events", "/../../../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/proc/self/environ", "*",
-    "http://127.0.0.1/metrics/x", "/" + "x" * 70000,
+    "/health", "/healthz", "/config", "/config.yaml", "/env", "/.env", "/debug", "/debug/pprof/",
+    "/debug/vars", "/tokens", "/debug/requests", "/actuator/env", "/api/v1/status/config", "/state",
+    "/state.db", "/control.sock", "/outbox", "/events", "/../../../../etc/passwd",
+    "/%2e%2e/%2e%2e/etc/passwd", "/proc/self/environ", "*", "http://127.0.0.1/metrics/x", "/" + "x"
+    * 70000,
 ]  # fmt: skip
 
 

@@ -116,6 +116,8 @@ class Core:
         self._in_doubt = True
         """Whether what is in memory is not what the store says; so it is at the start."""
         self._uncommitted: Commit | None = None
+        self._stuck = False
+        """Whether the last commit failed; other threads may ask while one is under way."""
         self._answers: list[tuple[Position, SessionRow]] = []
         self._position = Position(0)
         self._pending = 0
@@ -150,7 +152,7 @@ class Core:
 
     def is_accepting(self) -> bool:
         """Whether records would be taken now."""
-        return self.is_alive() and not self._closing.is_set() and self._is_sound()
+        return self.is_alive() and not self._closing.is_set() and not self._stuck and not self._in_doubt
 
     def _is_sound(self) -> bool:
         return self._uncommitted is None and not self._in_doubt
@@ -357,8 +359,10 @@ class Core:
         try:
             self._store.commit(self._uncommitted)
         except StoreError as error:
+            self._stuck = True
             report("commit", error)
             return
+        self._stuck = False
         has_events = bool(self._uncommitted.events)
         self._uncommitted = None
         self._answers = []

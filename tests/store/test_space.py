@@ -201,22 +201,59 @@ print("done")
 """
 
 
-def test_a_real_disk_fills_and_has_space_again(tmp_path: Path) -> None:
-    """A file system of 16 MiB in memory, in a mount namespace of its own."""
+READ_ONLY = """
+import subprocess, sys
+from pathlib import Path
+from detector.types import Arrival, NodeId, Record
+from store.seams import CannotOpenStore
+from store.sqlite import SqliteStore
+
+folder = Path(sys.argv[1])
+arrival = Arrival(Record(NodeId("c", "n"), (), (1,)), 1, 1)
+store = SqliteStore(folder / "state")
+store.append([arrival])
+store.close()
+subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+try:
+    SqliteStore(folder / "state")
+except CannotOpenStore as error:
+    assert "Read-only file system" in str(error), error
+    print("refused")
+subprocess.run(["mount", "-o", "remount,rw", folder], check=True)
+store = SqliteStore(folder / "state")
+assert [entry for _, entry in store.read()] == [arrival]
+store.append([arrival])
+store.close()
+print("done")
+"""
+
+
+def run_on_small_disk(folder: Path, program: str) -> list[str]:
+    """Run a program on a file system of 16 MiB in memory, in a mount namespace; returns what it prints."""
     if os.geteuid() != 0 or shutil.which("unshare") is None:
         pytest.skip("mounting a small file system takes root and unshare(1)")
-    mount = f"mount -t tmpfs -o size=16m tmpfs {tmp_path}"
+    mount = f"mount -t tmpfs -o size=16m tmpfs {folder}"
     allowed = subprocess.run(["unshare", "-m", "sh", "-c", mount], capture_output=True, check=False)
     if allowed.returncode:
         pytest.skip(f"mounting a small file system is not allowed here: {allowed.stderr.decode()}")
     command = f'{mount} && exec "$0" "$@"'
     ran = subprocess.run(
-        ["unshare", "-m", "sh", "-c", command, sys.executable, "-c", REAL_DISK, str(tmp_path)],
+        ["unshare", "-m", "sh", "-c", command, sys.executable, "-c", program, str(folder)],
         capture_output=True,
         check=False,
         timeout=100,
     )
-    assert (ran.returncode, ran.stdout.decode().splitlines()[-1:]) == (0, ["done"]), ran.stderr.decode()
+    assert ran.returncode == 0, ran.stderr.decode()
+    return [line for line in ran.stdout.decode().splitlines() if "store." not in line]
+
+
+def test_a_real_disk_fills_and_has_space_again(tmp_path: Path) -> None:
+    assert run_on_small_disk(tmp_path, REAL_DISK) == ["done"]
+
+
+def test_a_disk_that_is_read_only_is_refused_at_the_start(tmp_path: Path) -> None:
+    """Linux remounts no disk read-only on which a file is open for writing; the other faults stand for it."""
+    assert run_on_small_disk(tmp_path, READ_ONLY) == ["refused", "done"]
 
 
 # --- the limit

@@ -199,3 +199,21 @@ def test_a_store_that_is_closed_while_the_disk_fails_loses_nothing(tmp_path: Pat
     store = SqliteStore(tmp_path)
     assert [entry for _, entry in store.read()] == [arrival(1), arrival(2), arrival(3), Tick(1), arrival(4)]
     store.close()
+
+
+def test_what_cannot_be_written_undoes_what_was_written_before_it(tmp_path: Path) -> None:
+    """The disk is in order, so what is not rolled back would stay."""
+    store = SqliteStore(tmp_path, wall_ns=lambda: 1)
+    fill(store)
+    before = seen(store)
+    rows = (SessionRow(SHELLS[1], 0, 0, 2), SessionRow(SHELLS[2], 2**70, 0, 2))
+    with pytest.raises(OverflowError):
+        store.commit(Commit(Tick(2), rows, (event(5),), trim_before=Position(1)))
+    assert seen(store) == before
+    _commit(store)
+    wanted = seen(store)
+    assert wanted != before
+    store.close()
+    store = SqliteStore(tmp_path, wall_ns=lambda: 1)
+    assert seen(store) == wanted
+    store.close()

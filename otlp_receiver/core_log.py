@@ -65,7 +65,8 @@ def handshake_reason(line: bytes) -> str:
 @contextmanager
 def diverted(descriptor: int = _STDERR) -> Iterator[None]:
     """Read what is written to ``descriptor`` while the block runs, as this module tells."""
-    hide = os.environ.get(VERBOSITY, HIDDEN) == HIDDEN
+    asked = os.environ.get(VERBOSITY)
+    hide = asked in {None, HIDDEN}
     if hide:
         os.environ[VERBOSITY] = "INFO"
     real = os.dup(descriptor)
@@ -82,6 +83,11 @@ def diverted(descriptor: int = _STDERR) -> Iterator[None]:
         os.dup2(real, descriptor)  # the pipe's last writer is gone: the thread comes to its end
         thread.join()
         os.close(real)
+        # Or whatever this process starts later would write the core's lines to its own standard error.
+        if asked is None:
+            del os.environ[VERBOSITY]
+        else:
+            os.environ[VERBOSITY] = asked
 
 
 def _pass_on(reading: int, real: int, hide: bool) -> None:  # noqa: FBT001  # an argument of a thread

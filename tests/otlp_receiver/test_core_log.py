@@ -81,6 +81,7 @@ def test_the_lines_of_the_core_are_counted_and_all_else_is_passed_on(
             assert os.environ[VERBOSITY] == ("INFO" if hidden else verbosity)
             for line in (core, other[0], core, *other[1:]):
                 os.write(file.fileno(), line)
+        assert os.environ.get(VERBOSITY) == verbosity
         os.write(file.fileno(), b" and after")
     passed = b"".join([] if hidden else [core]) + other[0] + (b"" if hidden else core) + b"".join(other[1:])
     assert (tmp_path / "stderr").read_bytes() == passed + b" and after"

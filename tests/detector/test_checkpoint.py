@@ -14,7 +14,7 @@ from detector.types import Arrival, NodeId, Record, ShellId
 from tests.detector.world import NODE, World, cpu, ns, record, sample, service
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 HORIZON = Rules(horizon_ns=7200 * 10**9)
 
@@ -117,7 +117,7 @@ def test_a_record_that_meets_a_defect_is_to_blame(method: str, monkeypatch: pyte
     detector = Detector(Rules())
     monkeypatch.setattr(Node, method, broken)
     item = record(3, sample(3))
-    take = {
+    take: dict[str, Callable[[], object]] = {
         "unknown": lambda: detector.unknown(item),
         "feed": lambda: detector.feed(Arrival(item, service(3), ns(3))),
     }

@@ -61,7 +61,7 @@ def logs() -> Iterator[list[Any]]:
 
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with ca.pem and, signed by it, server.pem for localhost; made by the openssl command."""
+    """A directory with ca.pem and, signed by it, server.pem for localhost, and a stranger's; made by openssl."""
     if not shutil.which("openssl"):
         if os.environ.get("CI") == "true":
             pytest.fail("openssl is not installed")
@@ -72,10 +72,11 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
         subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True)
 
     key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    openssl(
-        *("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=Test CA"),
-        *("-addext", "keyUsage=critical,keyCertSign"),
-    )
+    for name in ("ca", "stranger"):
+        openssl(
+            *("req", "-x509", *key, "-keyout", f"{name}.key", "-out", f"{name}.pem", "-days", "2"),
+            *("-subj", f"/CN=Test {name}", "-addext", "keyUsage=critical,keyCertSign"),
+        )
     (directory / "extensions").write_text("subjectAltName=DNS:localhost\nauthorityKeyIdentifier=keyid\n")
     openssl("req", *key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=localhost")
     openssl(

@@ -348,9 +348,9 @@ def test_a_ca_file_that_cannot_be_loaded_is_named(
 def test_a_ca_file_that_changes_is_read_again_without_a_restart(
     tls_server: ScriptedHec, hec: Callable[..., HecSink], authority: Path, tmp_path: Path, logs: list[Any]
 ) -> None:
-    """From a stranger's certificate, over rubbish and nothing, to the right authority, and away again."""
+    """From a stranger's, over rubbish and nothing, to the right authority, and away again."""
     path = tmp_path / "ca.pem"
-    path.write_text((authority / "server.crt").read_text())
+    path.write_text((authority / "stranger.pem").read_text())
     sink = hec(url=tls_server.url, tls=TlsSettings(str(path)))
     assert sink.send(Lane.RISK, queue(2)) == failed("tls_failed")
     path.write_text("half a certificate")

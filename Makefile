@@ -1,10 +1,13 @@
 # One command each, the same by hand and in CI. Works with the make of macOS (GNU make 3.81).
 #   PYTHON=python3.12 make env    another interpreter
 #   PYTEST="-x -k window" make check    more arguments for pytest
+#   PROCESSES=1 make check             one test after the other
 
 VENV ?= .venv
 PY := $(VENV)/bin/python
 PYTEST ?=
+# Most tests that take long wait.
+PROCESSES ?= 3
 FUZZ_SECONDS ?= 600
 
 ROOMS := detector telemetry otlp_receiver store exporter otel_shell_detector
@@ -29,14 +32,14 @@ demo: ## see the service find shells in a real capture, in a minute
 	@$(PY) demo/run.py
 
 check: lint ## lint, unit and property tests, no peers: the inner loop
-	$(PY) -m pytest -m "not peers" $(PYTEST)
+	$(PY) -m pytest -n $(PROCESSES) -m "not peers and not slow" $(PYTEST)
 
 test: env ## everything: builds the peers, runs every test, holds the coverage
 	@peers/build --all >/dev/null || \
 	    { echo "The tests that need these peers are skipped by name, unless CI=true."; [ "$$CI" != true ]; }
 	@mkdir -p .cache/coverage
 	$(PY) -m coverage erase
-	$(PY) -m coverage run -m pytest $(PYTEST)
+	$(PY) -m coverage run -m pytest -n $(PROCESSES) $(PYTEST)
 	@$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report --include='$(call files_of,$(EXACT))' --fail-under=100
 	@set -e; for room in $(OTHERS); do set -x; \
@@ -79,7 +82,8 @@ check-pythons: ## unit and property tests on each other Python that we support a
 	@set -e; for python in python3.12 python3.13; do \
 	    if ! $$python --version >/dev/null 2>&1; then echo "$$python: not on this machine"; continue; fi; \
 	    PYTHON=$$python VENV=.cache/venv-$$python tools/make-env dev; \
-	    .cache/venv-$$python/bin/python -m pytest -q -o cache_dir=.cache/pytest-$$python -m "not peers" $(PYTEST); \
+	    .cache/venv-$$python/bin/python -m pytest -q -n $(PROCESSES) -o cache_dir=.cache/pytest-$$python \
+	        -m "not peers and not slow" $(PYTEST); \
 	done
 
 clean: ## remove what these commands made here (the built peers stay in their cache)

@@ -1,8 +1,8 @@
-"""Of a whole run: every metric that is documented was seen moving."""
+"""Of a whole run: how processes share it, and that every metric that is documented was seen moving."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -11,6 +11,8 @@ from telemetry import metrics
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
+_KEPT_TOGETHER: Final = "world"
+"""A fixture of tests/e2e that takes minutes: one process runs all tests that look at it."""
 # It is back at 0 when a test ends; tests/otlp_receiver/test_server.py looks at it in between.
 _moved = {"otel_shell_detector_receiver_in_flight_bytes"}
 
@@ -19,17 +21,40 @@ def _has_moved(family: Metric) -> bool:
     return any(sample.value for sample in family.samples if not sample.name.endswith("_created"))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One process runs a file (`pytest -n`); what waits for minutes comes first, so that it is not last."""
+    for item in items:
+        together = _KEPT_TOGETHER in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group(_KEPT_TOGETHER if together else item.path.as_posix()))
+    items.sort(key=lambda item: not any(map(item.get_closest_marker, ("slow", "peers"))))
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown() -> None:
     _moved.update(family.name for family in metrics.REGISTRY.collect() if _has_moved(family))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """What moved in a process of `pytest -n`, for the one that started it."""
+    _moved.update(getattr(node, "workeroutput", {}).get("moved", ()))
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A run that passed fails if a metric never moved, unless only a part of the tests was asked for."""
     option = session.config.option
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["moved"] = sorted(_moved)
+        return
     everything = session.config.args_source is pytest.Config.ArgsSource.TESTPATHS
-    whole = everything and not option.keyword and not option.deselect and option.markexpr in {"", "not peers"}
+    whole = (
+        everything
+        and not option.keyword
+        and not option.deselect
+        and option.markexpr in {"", "not peers and not slow"}
+    )
     still = sorted({family.name for family in metrics.REGISTRY.collect()} - _moved)
     if whole and still and not session.testsfailed:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

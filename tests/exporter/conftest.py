@@ -61,7 +61,7 @@ def logs() -> Iterator[list[Any]]:
 
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with ca.pem and, signed by it, server.pem for localhost, and a stranger's; made by openssl."""
+    """ca.pem and, signed by it, server.pem for localhost; a stranger.pem; made by the openssl command."""
     if not shutil.which("openssl"):
         if os.environ.get("CI") == "true":
             pytest.fail("openssl is not installed")

@@ -128,8 +128,9 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     )
 
 
-def test_a_file_that_is_far_too_large_is_told(tmp_path: Path) -> None:
-    path = tmp_path / "large.yaml"
+def test_a_file_that_is_far_too_large_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path("large.yaml")
     path.write_bytes(b"#" * ((1 << 20) + 1))
     with pytest.raises(ConfigurationError) as raised:
         load(path, {})

@@ -1,7 +1,7 @@
 """What a shell is and where it runs: the values that scoring, policies and events are made of.
 
-Everything here is derived, by pure functions, from what the collector sends. What an attacker can write (name,
-command line) and what the kernel or the cluster says (cgroup, parent, start) are kept apart by their fields.
+Everything here is derived, by pure functions, from what the collector sends. What an attacker can write
+(name, command line) and what the kernel or the cluster says (cgroup, parent, start) are kept apart.
 """
 
 from __future__ import annotations
@@ -98,10 +98,10 @@ class Context:
     """What is known of a shell beside its own attributes.
 
     ``labels`` are attributes that the collector's ``k8sattributes`` processor added, by their names.
-    ``ancestors`` are names, the parent's first, as far as they are known. ``container_init``: whether it is the
-    oldest process of its container; ``None`` if that cannot be told. ``escape_hint`` is the name of an ancestor
-    that leaves a container (``nsenter``, ``chroot``, ``unshare``), else empty. ``preexisting``: it started before
-    the first scrape of its node that is known.
+    ``ancestors`` are names, the parent's first, as far as they are known. ``container_init``: whether it is
+    the oldest process of its container; ``None`` if that cannot be told. ``escape_hint`` is the name of an
+    ancestor that leaves a container (``nsenter``, ``chroot``, ``unshare``), else empty. ``preexisting``: it
+    started before the first scrape of its node that is known.
     """
 
     cgroup: Cgroup = field(default_factory=Cgroup)

@@ -167,8 +167,8 @@ class Span:
 
     A mean is ``None`` if no window had a point of its metric. ``cpu`` averages points, states included, as
     Splunk's ``avg()`` does; ``cpu_total`` has the states summed per timestamp. ``window_start_ns`` and
-    ``window_end_ns`` bound the first and the last window, end
-    exclusive. ``first_ns`` and ``last_ns`` are the times of the first and the last positive point.
+    ``window_end_ns`` bound the first and the last window, end exclusive. ``first_ns`` and ``last_ns`` are the
+    times of the first and the last positive point.
     """
 
     windows: int

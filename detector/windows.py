@@ -2,17 +2,15 @@
 
 Theory of operation
 -------------------
-1. A window is a 10 s *bin* of event time, aligned to the epoch: bin ``b`` holds the times ``[b * window, (b +
-1) * window)``. Event
-   time does nothing else: it places points, it closes nothing.
+1. A window is a 10 s *bin* of event time, aligned to the epoch: bin ``b`` holds the times ``[b * window,
+   (b + 1) * window)``. Event time does nothing else: it places points, it closes nothing.
 2. An open window of a shell is a *set* of valid points. Order, repetition and batching cannot be seen in it.
 3. A window (node, bin) closes ``window + lateness`` of service time after the arrival of its first point of
-any watched process, and
-   takes all older open windows of the node with it, oldest first. So what arrives within the lateness is
-   counted, whatever the node's clock says.
-4. A window survives if it holds a positive point. That is the search's ``> 0`` filter on means, since
-negative points are left out. 5. A window that has closed never changes (``sessions.py`` remembers which bins
-closed surviving).
+   any watched process, and takes all older open windows of the node with it, oldest first. So what arrives
+   within the lateness is counted, whatever the node's clock says.
+4. A window survives if it holds a positive point. That is the search's ``> 0`` filter on means, since negative
+   points are left out.
+5. A window that has closed never changes (``sessions.py`` remembers which bins closed surviving).
 
 ::
 

@@ -1,7 +1,6 @@
 """What a request says: bytes in, records out. Pure: no clock, no network, no threads; ``replay`` uses it too.
 
-    bytes --find_frames--> bounds of frames --find_hits--> the few that may be watched --decode_safely-->
-    samples
+    bytes --find_frames--> bounds of frames --find_hits--> the few that may be watched --decode--> samples
                                   `-----------find_progress--> what the others say of their nodes
 
 What is promised: for a request that parses, with tags and lengths minimally encoded as every known encoder

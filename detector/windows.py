@@ -8,8 +8,8 @@ Theory of operation
 3. A window (node, bin) closes ``window + lateness`` of service time after the arrival of its first point of
    any watched process, and takes all older open windows of the node with it, oldest first. So what arrives
    within the lateness is counted, whatever the node's clock says.
-4. A window survives if it holds a positive point. That is the search's ``> 0`` filter on means, since negative
-   points are left out.
+4. A window survives if it holds a positive point. That is the search's ``> 0`` filter on means, since
+   negative points are left out.
 5. A window that has closed never changes (``sessions.py`` remembers which bins closed surviving).
 
 ::

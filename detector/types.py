@@ -14,6 +14,8 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from detector.context import Context
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -189,7 +191,7 @@ class Finding:
     a replay carry the same. ``envelope_ns`` is the time of the event: never later than the arrival of the
     sample it comes from. ``first_seen_ns`` and ``last_seen_ns`` span the session so far. ``release_ns``
     (service time) orders findings; ``arrived_ns`` (wall time, 0 if it is not ``opened``) is when the evidence
-    came in. Neither is in a payload.
+    came in. Neither is in a payload. ``node_first_ns`` is the time of the node's first scrape that is known.
     """
 
     event_id: str
@@ -208,6 +210,8 @@ class Finding:
     partial: bool = False
     release_ns: int = 0
     arrived_ns: int = 0
+    context: Context = field(default_factory=Context)
+    node_first_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 Written for a hostile network: whoever got a shell on a node can reach this port, and a liveness probe that
 finds no free connection has the service restarted. So a connection serves one request, has one deadline as a
-whole (not one
-for each byte), and when there are too many the oldest makes room for the newest, which may be the probe.
+whole (not one for each byte), and when there are too many the oldest makes room for the newest, which may be
+the probe.
 """
 
 from __future__ import annotations

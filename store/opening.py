@@ -56,10 +56,15 @@ class _Damaged(Exception):  # noqa: N818  says what the file is
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and what is above it, for their owner alone; one that exists stays as it is."""
+    """Make a folder and what is above it, for their owner alone; one that exists stays as it is.
+
+    SQLite syncs the folder of its files and nothing above it: without the sync here a loss of power soon after
+    the first start could take the folder, with all that was accepted.
+    """
     for each in (*reversed(folder.parents), folder):
         if not each.exists():
             each.mkdir(mode=0o700, exist_ok=True)
+            _sync(each.parent)
 
 
 def open_state(folder: Path, vfs: str | None) -> apsw.Connection:

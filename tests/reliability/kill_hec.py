@@ -1,0 +1,106 @@
+"""A HEC server that fails at random, and keeps what it took."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import threading
+import time
+import zlib
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.exporter.scripted_hec import ALL, Answer, Request, ScriptedHec, refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from random import Random
+
+TIMEOUT_S: Final = 0.3
+"""How long the service is configured to wait for a reply."""
+_RESET: Final = struct.pack("ii", 1, 0)
+
+
+class UnreliableHec(ScriptedHec):
+    """Half of what is sent to it goes wrong, until :attr:`is_reliable`.
+
+    ``bodies`` holds what was taken by id, in order of the first time; ``taken`` counts how often.
+    ``unequal`` are ids that came with different bytes, taken or not.
+    """
+
+    def __init__(self, random: Random) -> None:
+        self.is_reliable = False
+        self.bodies: dict[str, bytes] = {}
+        self.taken: Counter[str] = Counter()
+        self.answers: Counter[str] = Counter()
+        self.unequal: set[str] = set()
+        self.took = threading.Event()
+        """Set whenever events were taken, before that is answered."""
+        self._random = random
+        self._seen: dict[str, int] = {}
+        self._keeping = threading.Lock()
+        self._ways: dict[str, tuple[int, Callable[[Request], Answer]]] = {
+            "well": (50, self._index),
+            "slowly": (10, lambda request: Answer(takes=ALL, raw=self._slowly(request))),
+            "taken, reply lost": (8, lambda _: Answer(takes=ALL, raw=())),
+            "taken, reset": (8, lambda request: Answer(takes=ALL, raw=self._reset(request))),
+            "taken, too late": (4, lambda _: Answer(takes=ALL, raw=self._too_late())),
+            "not taken, reset": (6, lambda request: Answer(raw=self._reset(request))),
+            "not taken, too late": (4, lambda _: Answer(raw=self._too_late())),
+            "busy": (10, lambda _: refusal(503, 9)),
+        }
+        super().__init__()
+
+    @staticmethod
+    def _read(stream: Any, number: int) -> Request | None:
+        try:
+            return ScriptedHec._read(stream, number)
+        except (EOFError, KeyError, ValueError, zlib.error):
+            return None  # its sender was killed in the middle of it
+
+    def _behave(self, request: Request) -> Answer:
+        self.requests.clear()  # there will be very many
+        events = self._note(request)
+        way = "well"
+        if not self.is_reliable:
+            weights = [weight for weight, _ in self._ways.values()]
+            [way] = self._random.choices(list(self._ways), weights)
+        answer = self._ways[way][1](request)
+        with self._keeping:
+            self.answers[way] += 1
+            if answer.takes:
+                self.taken.update(events.keys())
+                for event_id, body in events.items():
+                    self.bodies.setdefault(event_id, body)
+        if answer.takes:
+            self.took.set()
+        return answer
+
+    def _take(self, request: Request, count: int) -> None:
+        """It is done: :meth:`_behave` kept the bytes."""
+
+    def _note(self, request: Request) -> dict[str, bytes]:
+        """The events of a request by id; those whose bytes are not those of before are noted."""
+        events = {json.loads(body)["event"]["event_id"]: body for body in request.body.split(b"\n")}
+        with self._keeping:
+            self.unequal.update(
+                event_id
+                for event_id, body in events.items()
+                if self._seen.setdefault(event_id, hash(body)) != hash(body)
+            )
+        return events
+
+    def _slowly(self, request: Request) -> Iterator[bytes]:
+        time.sleep(self._random.uniform(0.0, 0.8) * TIMEOUT_S)
+        yield from self._index(request).pieces()
+
+    def _too_late(self) -> Iterator[bytes]:
+        self._over.wait(3 * TIMEOUT_S)
+        yield b""
+
+    def _reset(self, request: Request) -> Iterator[bytes]:
+        """Let the connection end by RST, as when a load balancer forgets it."""
+        connection = self._open[request.connection - 1]
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        yield b""

@@ -7,7 +7,7 @@ The environment wins over the file, the file over the defaults. Every mistake is
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import yaml
 from pydantic import ValidationError
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _BY_VARIABLE: Final = {key.variable: key for key in KEYS.values()}
-_LARGEST_FILE: Final = 1 << 20
+LARGEST_FILE: Final = 1 << 20
 """Bytes; a configuration has a few thousand. Larger is another file by mistake."""
 
 _LONGEST_NAME: Final = 120
+_Made = TypeVar("_Made")
 
 
 class ConfigurationError(Exception):
@@ -67,10 +68,9 @@ class _Loader(yaml.SafeLoader):
             raise yaml.constructor.ConstructorError(None, None, str(error), node.start_mark) from None
 
 
-def parse_yaml(content: bytes, name: str) -> dict[Any, Any]:
-    """The mapping that a YAML document holds, empty for an empty one.
+def read_yaml(content: bytes, name: str, make: Callable[[str], _Made]) -> _Made:
+    """What ``make``, a function of PyYAML's, makes of a document. ``name`` is how messages call it.
 
-    ``name`` is how messages call the document.
     Raises :class:`ConfigurationError` that names line and column, counted from 1.
     """
     try:
@@ -79,7 +79,7 @@ def parse_yaml(content: bytes, name: str) -> dict[Any, Any]:
         where = _position(content[: error.start].decode(errors="replace"))
         raise ConfigurationError(f"{name}:{where}: not UTF-8") from None
     try:
-        document = yaml.load(text, _Loader)  # noqa: S506  # a subclass of the safe loader
+        return make(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
@@ -89,6 +89,11 @@ def parse_yaml(content: bytes, name: str) -> dict[Any, Any]:
         raise ConfigurationError(f"{name}:{_position(text[: error.position])}: {error.reason}") from None
     except RecursionError:
         raise ConfigurationError(f"{name}: lists or mappings are nested too deep") from None
+
+
+def parse_yaml(content: bytes, name: str) -> dict[Any, Any]:
+    """The mapping that a YAML document holds, empty for an empty one. Raises as :func:`read_yaml`."""
+    document = read_yaml(content, name, lambda text: yaml.load(text, _Loader))  # noqa: S506  # a subclass of the safe loader
     if document is None:
         return {}
     if not isinstance(document, dict):
@@ -105,12 +110,12 @@ def read_file(path: Path) -> dict[Any, Any]:
     """The mapping in a YAML file. Raises :class:`ConfigurationError`."""
     try:
         with path.open("rb") as file:
-            content = file.read(_LARGEST_FILE + 1)
+            content = file.read(LARGEST_FILE + 1)
     except OSError as error:
         raise ConfigurationError(
             f"--config: got {show(str(path))}; want a readable file ({error.strerror})"
         ) from None
-    if len(content) > _LARGEST_FILE:
+    if len(content) > LARGEST_FILE:
         raise ConfigurationError(f"--config: got {show(str(path))}; want a file of at most 1MiB")
     return parse_yaml(content, str(path))
 

@@ -222,6 +222,26 @@ CONTROL_STRANGER: Final = LogEvent(
 CONTROL_FAILED: Final = LogEvent(
     "control.failed", logging.ERROR, "A request on the control socket could not be done."
 )
+# --- policies
+POLICY_LOADED: Final = LogEvent(
+    "policy.loaded", logging.INFO, "The files of `policy.path` were read; their rules are in force."
+)
+POLICY_KEPT: Final = LogEvent(
+    "policy.kept",
+    logging.ERROR,
+    "The files of `policy.path` cannot be used; the `rules` of before stay in force, none after a start."
+    " The command check-config tells all `mistakes`.",
+)
+POLICY_RULE_EXPIRED: Final = LogEvent(
+    "policy.rule_expired",
+    logging.WARNING,
+    "A rule is past its end and does nothing any more: renew it, or take it out of its file.",
+)
+POLICY_WATCH_FAILED: Final = LogEvent(
+    "policy.watch_failed",
+    logging.ERROR,
+    "Looking at the files of `policy.path` met an error that nothing handled, a defect; it is tried again.",
+)
 # --- process
 SERVICE_STARTED: Final = LogEvent("service.started", logging.INFO, "Everything runs.")
 SERVICE_STOPPING: Final = LogEvent("service.stopping", logging.INFO, "The service stops, in order.")

@@ -337,6 +337,24 @@ CONTROL_CHANGES: Final = _counter(
     ask="requeue; purge: dead letters; purge_waiting: events",
 )
 
+# --- policies
+POLICY_RULES: Final = _gauge(
+    "policy_rules", "Rules in force, those past their end too.", "action", action="suppress, score, annotate"
+)
+POLICY_RULES_EXPIRED: Final = _gauge(
+    "policy_rules_expired", "Rules in force that do nothing any more, for they are past their end."
+)
+POLICY_LOADS: Final = _counter(
+    "policy_loads",
+    "Times that policy.path was read, at the start and when something changed there.",
+    "result",
+    result="loaded; and, of what leaves the rules of before in force: invalid, empty, missing",
+)
+POLICY_FILES_REFUSED: Final = _gauge(
+    "policy_files_refused",
+    "1 while the files of policy.path cannot be used and the rules of before are in force; else 0.",
+)
+
 # --- process
 BUILD_INFO: Final = _gauge("build_info", "Always 1; the version that runs.", "version")
 CONFIGURATION_CONCERNS: Final = _gauge(

@@ -1,0 +1,1 @@
+"""Policies from files: matchers and rules as people write them, looked at again while the service runs."""

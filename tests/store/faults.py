@@ -66,3 +66,27 @@ class FaultFile(apsw.VFSFile):
     def xTruncate(self, newsize: int) -> None:  # noqa: N802  apsw's
         self._vfs.ask("truncate", self._path)
         super().xTruncate(newsize)
+
+
+class FaultyDisk:
+    """A disk in order, until it is told to fail: from then on each operation of some kinds does."""
+
+    def __init__(self) -> None:
+        self.vfs = FaultVfs(self.hook)
+        self.mend()
+
+    def mend(self) -> None:
+        self.kinds: set[str] = set()
+        self.left = 0
+        self.failed = 0
+
+    def fail(self, *kinds: str, after: int = 0, error: type[apsw.Error] = apsw.IOError) -> None:
+        self.kinds, self.left, self.error = set(kinds), after, error
+
+    def hook(self, operation: str, name: str, _: int) -> None:
+        if operation not in self.kinds or name == "temporary":
+            return
+        self.left -= 1
+        if self.left < 0:
+            self.failed += 1
+            raise self.error("as the test wants it")

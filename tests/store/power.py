@@ -10,7 +10,7 @@ What may be lost, after what POSIX and SQLite promise and nothing beyond it:
 
 - What was written to a file since it was synced: each sector of 512 bytes may hold any of the versions that
   it had since, and the file any of the sizes. What was never written there is zeros.
-- What changed in a directory since *it* was synced: its changes are undone from the last one backwards.
+- What changed in a directory since *it* was synced: any of these changes may be undone. A rename is one.
 - The step itself, before which the power is lost, may have been begun: it counts as written and not synced.
 """
 
@@ -62,7 +62,7 @@ class Folder:
     """The same of a directory: names, and changes of them; ``None`` is the end of a name."""
 
     synced: dict[str, File | Folder] = field(default_factory=dict)
-    since: tuple[Mapping[str, File | Folder | None], ...] = ()
+    since: tuple[Names, ...] = ()
 
     def sync(self) -> None:
         self.synced, self.since = _renamed(self.synced, self.since), ()
@@ -71,7 +71,7 @@ class Folder:
         return _renamed(self.synced, self.since)
 
 
-Frozen: TypeAlias = File | Folder
+Names: TypeAlias = "Mapping[str, File | Folder | None]"
 
 
 def _replayed(content: bytes, changes: tuple[Change, ...]) -> bytes:
@@ -86,9 +86,7 @@ def _replayed(content: bytes, changes: tuple[Change, ...]) -> bytes:
     return bytes(made)
 
 
-def _renamed(
-    names: Mapping[str, File | Folder], changes: tuple[Mapping[str, File | Folder | None], ...]
-) -> dict[str, File | Folder]:
+def _renamed(names: Mapping[str, File | Folder], changes: tuple[Names, ...]) -> dict[str, File | Folder]:
     made: dict[str, File | Folder | None] = dict(names)
     for each in changes:
         made.update(each)
@@ -113,17 +111,17 @@ class Still:
         _Fate(Random(seed)).write(self.root, folder)
 
 
-def _copied(folder: Folder, known: dict[int, Frozen]) -> Folder:
+def _copied(folder: Folder, known: dict[int, File | Folder]) -> Folder:
     """A copy that does not change; a node that has two names remains one."""
 
-    def copy(node: Frozen) -> Frozen:
+    def copy(node: File | Folder) -> File | Folder:
         if id(node) not in known:
             known[id(node)] = (
                 File(node.synced, node.since) if isinstance(node, File) else _copied(node, known)
             )
         return known[id(node)]
 
-    def copies(names: Mapping[str, Frozen | None]) -> dict[str, Frozen | None]:
+    def copies(names: Names) -> dict[str, File | Folder | None]:
         return {name: None if node is None else copy(node) for name, node in names.items()}
 
     synced = {name: copy(node) for name, node in folder.synced.items()}
@@ -131,7 +129,7 @@ def _copied(folder: Folder, known: dict[int, Frozen]) -> Folder:
 
 
 class _Fate:
-    """How much of what was not synced is there: nothing, all, what came first, or sectors here and there."""
+    """How much of what was not synced is there: nothing, all, what came first, or this and that."""
 
     def __init__(self, chance: Random) -> None:
         self._chance = chance
@@ -140,7 +138,7 @@ class _Fate:
 
     def write(self, folder: Folder, path: Path) -> None:
         path.mkdir(exist_ok=True)
-        for name, node in _renamed(folder.synced, folder.since[: self._count(len(folder.since))]).items():
+        for name, node in _renamed(folder.synced, self._names(folder.since)).items():
             if isinstance(node, Folder):
                 self.write(node, path / name)
             else:
@@ -148,6 +146,11 @@ class _Fate:
                 (path / name).write_bytes(content.rstrip(b"\0"))
                 (path / name).chmod(0o600)
                 os.truncate(path / name, len(content))
+
+    def _names(self, changes: tuple[Names, ...]) -> tuple[Names, ...]:
+        if self._kept != "sectors":
+            return changes[: self._count(len(changes))]
+        return tuple(each for each in changes if self._chance.random() < self._share)
 
     def _count(self, changes: int) -> int:
         if self._kept == "all":
@@ -237,7 +240,7 @@ class Disk:
         self._begun = None
         change()
 
-    def link(self, operation: str, path: Path, names: Mapping[str, File | Folder | None]) -> None:
+    def link(self, operation: str, path: Path, names: Names) -> None:
         def change() -> None:
             parent = self.folder(path.parent)
             parent.since = (*parent.since, names)

@@ -11,7 +11,7 @@ from detector.events import Event, Lane, Outcome, Settlement
 from detector.types import Arrival, CloseReason, NodeId, Record, SessionRow, ShellId
 from store.seams import Checkpoint, Commit, Position, StoreError, Tick
 from store.sqlite import SqliteStore
-from tests.store.faults import FaultVfs
+from tests.store.faults import FaultyDisk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,33 +27,9 @@ ERRORS = {
 }
 
 
-class Disk:
-    """Fails from the given operation on, of the given kinds, until it is mended."""
-
-    def __init__(self) -> None:
-        self.vfs = FaultVfs(self.hook)
-        self.mend()
-
-    def mend(self) -> None:
-        self.kinds: set[str] = set()
-        self.left = 0
-        self.failed = 0
-
-    def fail(self, *kinds: str, after: int = 0, error: type[apsw.Error] = apsw.IOError) -> None:
-        self.kinds, self.left, self.error = set(kinds), after, error
-
-    def hook(self, operation: str, name: str, _: int) -> None:
-        if operation not in self.kinds or name == "temporary":
-            return
-        self.left -= 1
-        if self.left < 0:
-            self.failed += 1
-            raise self.error("as the test wants it")
-
-
 @pytest.fixture
-def disk() -> Iterator[Disk]:
-    disk = Disk()
+def disk() -> Iterator[FaultyDisk]:
+    disk = FaultyDisk()
     yield disk
     disk.vfs.unregister()
 
@@ -115,7 +91,7 @@ OPERATIONS: dict[str, Callable[[SqliteStore], object]] = {
 @pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS.keys())
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_a_write_that_fails_changes_nothing_and_is_repeated(
-    tmp_path: Path, disk: Disk, name: str, error: type[apsw.Error]
+    tmp_path: Path, disk: FaultyDisk, name: str, error: type[apsw.Error]
 ) -> None:
     """Each write and sync in turn is the first that fails, until none does."""
     ticks = iter(range(10**12, 10**15, 10**10))
@@ -170,7 +146,7 @@ READS: dict[str, Callable[[SqliteStore], object]] = {
 
 
 @pytest.mark.parametrize("name", READS)
-def test_a_read_that_fails_is_told_and_repeated(tmp_path: Path, disk: Disk, name: str) -> None:
+def test_a_read_that_fails_is_told_and_repeated(tmp_path: Path, disk: FaultyDisk, name: str) -> None:
     store = SqliteStore(tmp_path, wall_ns=lambda: 1, vfs=disk.vfs.name)
     fill(store)
     wanted = READS[name](store) if name not in {"append", "commit", "read"} else None
@@ -189,7 +165,7 @@ def test_a_read_that_fails_is_told_and_repeated(tmp_path: Path, disk: Disk, name
     store.close()
 
 
-def test_a_store_that_is_closed_while_the_disk_fails_loses_nothing(tmp_path: Path, disk: Disk) -> None:
+def test_a_store_that_is_closed_while_the_disk_fails_loses_nothing(tmp_path: Path, disk: FaultyDisk) -> None:
     store = SqliteStore(tmp_path, vfs=disk.vfs.name)
     fill(store)
     store.append([])

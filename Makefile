@@ -45,8 +45,8 @@ test: env ## everything: builds the peers, runs every test, holds the coverage
 	@set -e; for room in $(OTHERS); do set -x; \
 	    $(PY) -m coverage report --include="$$room/*" --fail-under=90; { set +x; } 2>/dev/null; done
 
-soak: env ## the long form of the overload tests: minutes instead of seconds
-	SOAK=1 $(PY) -m pytest -o timeout=7200 tests/otlp_receiver/test_overload.py $(PYTEST)
+soak: env ## the long form of what takes minutes: overload, and ten times as many kills
+	SOAK=1 $(PY) -m pytest -o timeout=7200 tests/otlp_receiver/test_overload.py tests/reliability $(PYTEST)
 
 CORPUS := tests/otlp_receiver/corpus
 FUZZER := $(PY) -m fuzz.requests -max_len=6144 -timeout=10 -rss_limit_mb=1024 -artifact_prefix=.cache/fuzz/

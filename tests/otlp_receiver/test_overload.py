@@ -122,6 +122,7 @@ def report(capsys: pytest.CaptureFixture[str], text: str) -> None:
         sys.stdout.write(f"\n  {text}\n")
 
 
+@pytest.mark.slow
 def test_five_times_what_can_be_stored_keeps_memory_flat_and_answers_bounded(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -39,8 +39,6 @@ def mistakes(settings: Settings) -> Iterator[Mistake]:
     yield from _receiver(settings)
     yield from _detector(settings)
     yield from _exporter(settings)
-    if settings.policy.path is not None:
-        yield Mistake("policy.path", "policies are not available in this version; want it unset")
 
 
 def _receiver(settings: Settings) -> Iterator[Mistake]:

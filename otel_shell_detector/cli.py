@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +18,7 @@ from otel_shell_detector import checks, logs, outbox, reference
 from otel_shell_detector.configuration import LogSettings
 from otel_shell_detector.keys import plain
 from otel_shell_detector.kinds import one_line
+from otel_shell_detector.policies import file as policies
 from otel_shell_detector.sources import ConfigurationError, load
 from otlp_receiver import core_log
 from telemetry import events, metrics
@@ -156,6 +158,8 @@ def _outbox(options: argparse.Namespace) -> int:
 def _configured(path: Path | None) -> Settings:
     """The settings; from here on what is to be told goes to the log."""
     settings = load(path, os.environ)
+    if settings.policy.path is not None:
+        raise ConfigurationError("policy.path: not available in this version but to check-config")
     logs.configure(settings.log)
     metrics.BUILD_INFO.labels(version(PROGRAM)).set(1)
     checks.report(settings)
@@ -166,6 +170,10 @@ def _check_config(options: argparse.Namespace) -> int:
     settings = load(options.config, os.environ)
     for concern in checks.concerns(settings):
         sys.stderr.write(f"warning: {concern.text}\n")
+    if settings.policy.path is not None:
+        now_ns = time.time_ns()
+        for rule in policies.load(settings.policy.path, now_ns, {}).policy.expired(now_ns):
+            sys.stderr.write(f"warning: policy.path: rule {rule.id} is past its end and does nothing\n")
     sys.stdout.write(f"ok\n{yaml.safe_dump(plain(settings), sort_keys=False, width=1000)}")
     return OK
 

@@ -234,7 +234,8 @@ class PolicySettings(Section):
     """``policy``."""
 
     path: Annotated[Path | None, kinds.optional(kinds.file())] = None
-    """File with policies. Not available in this version: it must not be set."""
+    """File with policies, or directory whose `*.yaml` and `*.yml` hold them; docs/policies.md tells how.
+    Looked at each second; what cannot be used leaves in force what was there before."""
 
 
 class StateSettings(Section):

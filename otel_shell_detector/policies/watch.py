@@ -36,8 +36,8 @@ class PolicyWatcher:
     """Keeps policies as their files say.
 
     ``clock`` gives wall time in nanoseconds. ``first_seen`` is what the last :class:`Loaded` held, of this
-    process or one before it. ``on_change`` is called with what was loaded, whenever that is, on the thread
-    that calls :meth:`tick`: it must be quick and safe there.
+    process or one before it. ``on_change`` is called with what is in force when files were loaded and when a
+    rule came past its end, on the thread that calls :meth:`tick`; if it raises, the next look calls it again.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class PolicyWatcher:
         self._on_change = on_change
         self._in_force = Loaded(Policy(), first_seen)
         self._seen: _Look | None = None
+        self._changed = False
         self._told_expired: frozenset[Rule] = frozenset()
         self._asked_to_stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="policies", daemon=True)
@@ -72,6 +73,9 @@ class PolicyWatcher:
         if seen != self._seen:
             self._load(seen)
         self._tell_expired()
+        if self._changed:
+            self._on_change(self._in_force)
+            self._changed = False
 
     def _run(self) -> None:
         while not self._asked_to_stop.wait(LOOK_EVERY_S):
@@ -90,9 +94,9 @@ class PolicyWatcher:
             return
         if _look(self._path) != seen:
             return
-        self._on_change(loaded)
         self._seen = seen
         self._in_force = loaded
+        self._changed = True
         rules = loaded.policy.rules
         for action in Action:
             metrics.POLICY_RULES.labels(action).set(sum(rule.action is action for rule in rules))
@@ -113,9 +117,11 @@ class PolicyWatcher:
 
     def _tell_expired(self) -> None:
         expired = frozenset(self._in_force.policy.expired(self._clock()))
-        for rule in expired - self._told_expired:
+        new = expired - self._told_expired
+        for rule in sorted(new, key=lambda rule: rule.id):
             events.POLICY_RULE_EXPIRED(id=rule.id, owner=rule.owner, reason=rule.reason)
         self._told_expired = expired
+        self._changed = self._changed or bool(new)
         metrics.POLICY_RULES_EXPIRED.set(len(expired))
 
 

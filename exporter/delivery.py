@@ -81,6 +81,10 @@ class Deliverer:
                 return 0.0
         return self._rest(now)
 
+    def hasten(self) -> None:
+        """Let no lane wait for its next attempt: there may be no later one."""
+        self._lanes.hasten()
+
     def _serve(self, lane: Lane, waiting: int, now: float) -> bool:
         """Do what is due in a lane; whether there was anything."""
         if self._unsettled[lane]:

@@ -130,6 +130,8 @@ class Core:
         self.turned_ns = clocks.monotonic_ns()
         """When the last turn ended (monotonic clock)."""
         self._thread = threading.Thread(target=self._run, name="core", daemon=True)
+        self._after = threading.Lock()  # held by who uses the store after the thread has ended
+        self._closed = False
 
     # --- from other threads
 
@@ -145,6 +147,11 @@ class Core:
         """Take what is queued, commit, and end. Returns when the thread has ended."""
         self._closing.set()
         self._thread.join()
+
+    def close(self) -> None:
+        """After :meth:`stop`: leave the store to the caller alone. Waits for a call that runs."""
+        with self._after:
+            self._closed = True
 
     def is_alive(self) -> bool:
         """Whether the thread turns."""
@@ -204,9 +211,11 @@ class Core:
                 if self.failed is not None or time.monotonic() > deadline:
                     raise CoreStoppedError("the core did not answer") from error
                 if not self.is_alive():
-                    # The thread has ended, with this call still queued, and will not touch the store again:
-                    # what is left of delivery does it itself.
-                    run()
+                    # The thread has ended and will not touch the store again: the caller does it itself.
+                    with self._after:
+                        if self._closed:
+                            raise CoreStoppedError("the core has stopped") from error
+                        run()
 
     # --- the thread
 
@@ -331,10 +340,7 @@ class Core:
         """Commit what was decided, with the checkpoints that are due; with ``everything`` all of them are."""
         count(step, self._clocks.wall_ns())
         checkpoints = self._checkpoints.slice(
-            self._detector,
-            self._store.journal_bytes(),
-            everything=everything,
-            for_ns=for_ns,
+            self._detector, self._store.journal_bytes(), everything=everything, for_ns=for_ns
         )
         beat = self._clock.now_ns - self._beat_ns >= HEARTBEAT_NS
         if not (step.findings or step.rows or checkpoints or beat or everything):

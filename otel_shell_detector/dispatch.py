@@ -20,6 +20,8 @@ _LONGEST_WAIT_S: Final = 1.0
 """So that liveness is seen, and a stop is not missed."""
 _STORE_WAIT_S: Final = 1.0
 """How long to leave a store alone that has just refused something."""
+_LAST_WORD_S: Final = 0.5
+"""What an attempt that began before the deadline of a stop may take to be noted after it."""
 
 
 class Dispatch:
@@ -48,16 +50,24 @@ class Dispatch:
         return self._thread.is_alive()
 
     def stop(self, within_s: float) -> None:
-        """Deliver what waits, for at most that long, and end. Returns when the thread has ended."""
+        """Deliver what waits, for at most that long, and end.
+
+        An attempt may be under way by then: a request has minutes if so configured; the look-up of a name and
+        a full pipe have no limit of ours. The thread is left behind in it: what comes of it is not heard any
+        more, so its events stay in the outbox. See :meth:`otel_shell_detector.core.Core.close`.
+        """
         self._deadline_s = time.monotonic() + within_s
         self._news.set()
-        # The deliverer's own request deadline bounds how much later than ours the thread can end.
-        self._thread.join()
+        self._thread.join(within_s + _LAST_WORD_S)
 
     def _run(self) -> None:
+        hastened = False
         try:
             while not self._is_over():
                 self._news.clear()
+                if self._deadline_s is not None and not hastened:
+                    self._deliverer.hasten()
+                    hastened = True
                 wait_s = self._turn()
                 self.turned_ns = time.monotonic_ns()
                 if self._deadline_s is not None:
@@ -67,6 +77,8 @@ class Dispatch:
                 if wait_s > 0:
                     self._news.wait(min(wait_s, _LONGEST_WAIT_S))
         except CoreStoppedError as error:
+            if self._is_over():
+                return  # it was left behind, and comes too late to note anything
             self.failed = error
             events.DELIVERY_FAILED(error=str(error))
         except BaseException as error:  # noqa: BLE001  whatever ends this thread must end the service, loudly

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 RECEIVER_GRACE_S: Final = 5.0
 DELIVERY_GRACE_S: Final = 10.0
+LAST_DELIVERY_S: Final = 2.0
+"""What delivery gets at least."""
+STOP_S: Final = 20.0
+"""For all of a stop. Whoever asked for it uses force after a while: Kubernetes by default after 30 s."""
 STALLED_NS: Final = 120 * 1_000_000_000
 """A thread that has not turned for so long is dead; an fsync on a bad disk takes up to 60 s."""
 _WATCH_S: Final = 0.2
@@ -71,13 +75,16 @@ class Service:
     def _wake_delivery(self) -> None:
         self._dispatch.wake()
 
-    def start(self) -> None:
-        """Start everything; the receiver last, so that nothing is accepted that cannot be decided."""
+    def start(self, asked: threading.Event) -> None:
+        """Start everything; the receiver last, so that nothing is accepted that cannot be decided.
+
+        It waits for as long as the store cannot be read, or until ``asked`` is set: a stop is wanted.
+        """
         self.http.start()
         self._core.start()
         self._dispatch.start()
         while not self._core.wait_until_recovered(_WATCH_S):
-            if self.failed() or self._stopping:
+            if self.failed() or asked.is_set():
                 return
         if self._control is not None:
             self._control.start()
@@ -106,15 +113,19 @@ class Service:
 
     def stop(self) -> None:
         """Stop in order; what was accepted is decided and, until the deadline, delivered."""
+        ends_s = time.monotonic() + STOP_S
         self._stopping = True
         self.receiver.stop(RECEIVER_GRACE_S)
         if self._control is not None:
             self._control.stop()
         self._core.stop()
-        self._dispatch.stop(DELIVERY_GRACE_S)
-        undelivered = sum(self._store.backlog().values())
+        left_s = max(LAST_DELIVERY_S, ends_s - time.monotonic())
+        self._dispatch.stop(min(DELIVERY_GRACE_S, left_s))
+        self._core.close()
+        undelivered = {str(lane): count for lane, count in self._store.backlog().items() if count}
         if undelivered:
-            events.UNDELIVERED_AT_STOP(events=undelivered, kept=not self._ephemeral)
+            told = events.LOST_AT_STOP if self._ephemeral else events.UNDELIVERED_AT_STOP
+            told(events=sum(undelivered.values()), lanes=undelivered)
         self._sink.close()
         self.http.stop()
         self._store.close()
@@ -136,8 +147,9 @@ def serve(settings: Settings) -> int:
     except CannotOpenStore as error:
         events.STORE_NOT_OPENED(reason=str(error))
         return 1
-    service.start()
-    events.SERVICE_STARTED(receiver_port=service.receiver.port, http_port=service.http.port)
+    service.start(asked)
+    if not asked.is_set():
+        events.SERVICE_STARTED(receiver_port=service.receiver.port, http_port=service.http.port)
     while not asked.wait(_WATCH_S):
         if service.failed():
             break

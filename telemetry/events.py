@@ -193,7 +193,12 @@ DELIVERY_FAILED: Final = LogEvent(
 UNDELIVERED_AT_STOP: Final = LogEvent(
     "delivery.undelivered_at_stop",
     logging.WARNING,
-    "The service stops with events that were not delivered. Kept: they are delivered after the next start.",
+    "The service stops with events that were not delivered; the next start delivers them.",
+)
+LOST_AT_STOP: Final = LogEvent(
+    "delivery.lost_at_stop",
+    logging.ERROR,
+    "The service stops with events that were not delivered, and `state.ephemeral` keeps none: they are lost.",
 )
 # --- control socket
 CONTROL_STARTED: Final = LogEvent(

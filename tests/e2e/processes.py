@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pytest
 
@@ -35,13 +35,13 @@ def peer(name: str) -> Path:
     pytest.skip(reason)
 
 
-def until(what: str, ready: Callable[[], bool], within_s: float) -> None:
+def until(what: str, ready: Callable[[], bool], within_s: float, every_s: float = 0.1) -> None:
     """Wait until something holds."""
     deadline = time.monotonic() + within_s
     while not ready():
         if time.monotonic() > deadline:
             pytest.fail(f"not within {within_s} s: {what}")
-        time.sleep(0.1)
+        time.sleep(every_s)
 
 
 def free_port() -> int:
@@ -115,12 +115,15 @@ class Splunk:
         started.start(f"hec-{ack}", [peer("hec-server"), "--config", config], environment)
         until("the HEC server listens", lambda: listens(self.port), 30)
 
-    def envelopes(self, source: str) -> list[dict[str, Any]]:
-        """What arrived from one service: envelopes as they were sent, in order of arrival."""
+    def everything(self) -> list[dict[str, Any]]:
+        """What arrived: envelopes as they were sent, in order of arrival."""
         data = self._output.read_bytes() if self._output.exists() else b""
         complete = data[: data.rfind(b"\n") + 1]
-        found = (each for line in complete.splitlines() for each in _envelopes(json.loads(line)))
-        return [each for each in found if each["source"] == source]
+        return [each for line in complete.splitlines() for each in _envelopes(json.loads(line))]
+
+    def envelopes(self, source: str) -> list[dict[str, Any]]:
+        """What arrived from one service."""
+        return [each for each in self.everything() if each["source"] == source]
 
 
 def _envelopes(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -148,10 +151,21 @@ def _value(any_value: Any) -> Any:
     return value
 
 
-class Service:
-    """``serve``, delivering to a HEC server."""
+class Hec(Protocol):
+    """A HEC server, as a service sees it."""
 
-    def __init__(self, started: Started, name: str, splunk: Splunk) -> None:
+    port: int
+    ack: bool
+
+    def envelopes(self, source: str) -> list[dict[str, Any]]:
+        """What arrived from one service."""
+        ...
+
+
+class Service:
+    """``serve``, delivering to a HEC server. ``more`` is of the configuration, as in the environment."""
+
+    def __init__(self, started: Started, name: str, splunk: Hec, **more: str) -> None:
         self.name, self._splunk, self._started = name, splunk, started
         token = started.folder / "token"
         token.write_text("00000000-0000-0000-0000-000000000000\n")
@@ -166,7 +180,7 @@ class Service:
             "EXPORTER__HEC__TOKEN_FILE": str(token),
             "EXPORTER__HEC__SOURCE": name,
             "EXPORTER__HEC__ACK": str(splunk.ack).lower(),
-        }
+        } | more
         self._environment = environment_without_keys() | {_PREFIX + key: value for key, value in keys.items()}
         self._starts = 0
         self.start()
@@ -214,6 +228,11 @@ class Service:
         """SIGTERM; the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=25)
+
+    def kill(self) -> None:
+        """SIGKILL; returns when it is gone."""
+        self.process.kill()
+        self.process.wait(timeout=25)
 
 
 def environment_without_keys() -> dict[str, str]:

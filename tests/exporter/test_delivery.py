@@ -87,6 +87,19 @@ def test_it_comes_again_when_the_first_lane_is_due() -> None:
     assert len(sink.calls) == 2
 
 
+@pytest.mark.parametrize("directive", [Directive.RETRY, Directive.PAUSE_LANE, Directive.PAUSE_SINK])
+def test_hastened_it_tries_once_more_whatever_it_waits_for(directive: Directive) -> None:
+    clock = Clock()
+    sink = ScriptedSink(clock, [(directive, 0, 0)] * 2)
+    deliverer = Outbox(event(0)).deliverer(sink, clock, jitter=lambda: 1.0)
+    assert deliverer.turn(clock.now) == 0.0
+    assert deliverer.turn(clock.now) == 1.0
+    deliverer.hasten()
+    assert deliverer.turn(clock.now) == 0.0
+    assert deliverer.turn(clock.now) == 1.0  # refused again: it waits as ever
+    assert len(sink.calls) == 2
+
+
 def test_what_raises_goes_through_and_loses_nothing() -> None:
     clock = Clock()
     outbox = Outbox(event(0))

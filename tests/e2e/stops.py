@@ -1,0 +1,219 @@
+"""Services that are stopped for some time, behind one real collector that is configured as we recommend.
+
+A run takes as long as its longest stop and waits for nearly all of it, so it has a thread of its own: it
+begins with the first end-to-end test (see ``conftest.py``), and ``test_stops.py``, which looks at it, comes
+last.
+
+    service   0 s    20 s                 120 s                                     360 s
+    never     ------------------------------------------------------------------------------------
+    *-20      |......|----------------------------------------------------------------------------
+    *-120     |...........................|-------------------------------------------------------
+    *-360     |.....................................................................|-------------
+    shells
+    through   ------------------------------------------------------------------------------------
+    ending    -|
+    inside      |--|
+    starting    ----------------------------------------------------------------------------------
+    long                                       |---------|
+    after                                                                             ------------
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import yaml
+
+from tests.e2e.processes import ROOT, Service, Splunk, Started, until
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterable
+    from pathlib import Path
+
+LENGTHS: Final = (20, 120, 360)
+"""Of the stops, in seconds."""
+STOPPED: Final = tuple(f"{how}-{length}" for how in ("term", "kill") for length in LENGTHS)
+NEVER: Final = "never"
+"""The service that is not stopped: what the others tell has to be what it tells."""
+_SETTLED_S: Final = 240
+"""The collector's largest backoff (45 s), a window (15 s), three scrapes (30 s) and 60 s until a shell counts
+as gone; and as much again for a machine that has other things to do."""
+
+Envelope = dict[str, Any]
+
+
+@dataclass
+class Run:
+    """What was started, and what came of it."""
+
+    started: Started
+    splunk: Splunk
+    services: dict[str, Service]
+    shells: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    down_s: dict[str, float] = field(default_factory=dict)
+    """From the signal to the start, by service."""
+    ended: float = 0.0
+    """When the last service was started again; what began before it must be told by all of them."""
+    told: dict[str, list[Envelope]] = field(default_factory=dict)
+    """What was delivered, by service, in order of arrival."""
+
+
+class Stops:
+    """A run in a thread of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._started = Started(folder)
+        self._run: Future[Run] = Future()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._go, name="stops", daemon=True)
+        self._thread.start()
+
+    def run(self) -> Run:
+        """Wait for its end; raises what it raised."""
+        return self._run.result()
+
+    def end(self) -> None:
+        """End what still runs."""
+        self._over.set()
+        self._started.end()
+        self._thread.join(60)
+
+    def _go(self) -> None:
+        try:
+            self._run.set_result(_play(self._started, self._over))
+        except BaseException as error:  # noqa: BLE001  pytest.fail too: it is raised again where it is asked for
+            self._run.set_exception(error)
+
+
+def _play(started: Started, over: threading.Event) -> Run:
+    splunk = Splunk(started, ack=False)
+    services = {name: Service(started, name, splunk) for name in (NEVER, *STOPPED)}
+    run = Run(started, splunk, services)
+    _begin(run, "through", "ending")
+    # In the middle of a window, so that a scrape is not split over two.
+    until("the middle of a window", lambda: 1 < time.time() % 10 < 2, 15, every_s=0.05)
+    agent = started.collector("agent", _recommended(started.folder, services.values()))
+    for name in services:
+        until(f"{name}: the shells are told", lambda n=name: _has_opened(run, n), 90, every_s=1)  # type: ignore[misc]
+
+    stopped_at = _stop(run)
+    _end(run, "ending")
+    _begin(run, "inside", "starting")
+    until("the shell inside is sampled", lambda: _is_sampled(run, "inside"), 17)
+    _end(run, "inside")
+    assert time.monotonic() - stopped_at < LENGTHS[0] - 1
+    for length in LENGTHS:
+        if length == LENGTHS[-1]:
+            _live_inside(run, over)
+        over.wait(max(0.0, stopped_at + length - time.monotonic()))
+        for name in STOPPED:
+            if name.endswith(f"-{length}"):
+                run.down_s[name] = time.monotonic() - stopped_at
+                services[name].start()
+    run.ended = time.time()
+    _begin(run, "after")
+    until("all tell the same", lambda: _agree(run), _SETTLED_S, every_s=2)
+    agent.terminate()
+    agent.wait(timeout=30)
+    for service in services.values():
+        assert service.terminate() == 0
+    run.told = _told(run)
+    return run
+
+
+def _stop(run: Run) -> float:
+    """Stop all services that are to be stopped, at one moment; returns it."""
+    for name in STOPPED:
+        if name.startswith("kill"):
+            run.services[name].kill()
+        else:
+            run.services[name].process.terminate()
+    stopped_at = time.monotonic()
+    for name in STOPPED:
+        status = run.services[name].process.wait(timeout=25)
+        assert status == (-9 if name.startswith("kill") else 0), run.services[name].log()
+    return stopped_at
+
+
+def _live_inside(run: Run, over: threading.Event) -> None:
+    """A shell that lives only while nothing but the longest stop goes on."""
+    over.wait(10)
+    _begin(run, "long")
+    until("the long shell is sampled", lambda: _is_sampled(run, "long"), 60)
+    over.wait(20)
+    _end(run, "long")
+
+
+def _begin(run: Run, *names: str) -> None:
+    for name in names:
+        run.shells[name] = run.started.start(
+            f"shell-{name}", ["bash", "-c", f"read answer; exit 0 # stops-{name}"]
+        )
+
+
+def _end(run: Run, name: str) -> None:
+    run.shells[name].terminate()
+    run.shells[name].wait()
+
+
+def _is_sampled(run: Run, name: str) -> bool:
+    return f"# stops-{name}".encode() in (run.started.folder / "sent").read_bytes()
+
+
+def _recommended(folder: Path, services: Iterable[Service]) -> str:
+    """The configuration that we recommend, with an exporter for each service, and one to a file."""
+    text = (ROOT / "docs/collector.yaml").read_text()
+    queue = folder / "queue"
+    queue.mkdir()
+    for name, value in {
+        "HOST_ROOT": "/",
+        "K8S_NODE_NAME": "node-stops",
+        "K8S_CLUSTER_NAME": "e2e",
+        "QUEUE_DIRECTORY": str(queue),
+    }.items():
+        text = text.replace(f"${{env:{name}}}", value)
+    config = yaml.safe_load(text)
+    exporter = config["exporters"].pop("otlp_grpc")
+    for service in services:
+        config["exporters"][f"otlp_grpc/{service.name}"] = exporter | {
+            "endpoint": f"127.0.0.1:{service.port}"
+        }
+    config["exporters"]["file"] = {"path": str(folder / "sent"), "format": "proto"}
+    config["service"]["pipelines"]["metrics"]["exporters"] = list(config["exporters"])
+    config["service"]["telemetry"] = {"metrics": {"level": "none"}, "logs": {"encoding": "json"}}
+    return yaml.safe_dump(config)
+
+
+def _told(run: Run) -> dict[str, list[Envelope]]:
+    told: dict[str, list[Envelope]] = {name: [] for name in run.services}
+    for envelope in run.splunk.everything():
+        told[envelope["source"]].append(envelope | {"source": ""})
+    return told
+
+
+def _has_opened(run: Run, name: str) -> bool:
+    return run.services[name].opened(*(shell.pid for shell in run.shells.values()))
+
+
+def facts(run: Run, envelopes: list[Envelope]) -> set[tuple[str, str]]:
+    """(event id, kind) of what was the case before the last service was started again, of whichever shell."""
+    found = (each["event"] for each in envelopes)
+    begins = {"opened": "process.start_time", "closed": "last_seen"}
+    return {(each["event_id"], each["kind"]) for each in found if each[begins[each["kind"]]] < run.ended}
+
+
+def _agree(run: Run) -> bool:
+    """Whether every service has told what ours did, and all of them the same of every other shell."""
+    told = _told(run)
+    ours = {name: shell.pid for name, shell in run.shells.items()}
+    ended = {ours[name] for name in ("ending", "inside", "long")}
+    for envelopes in told.values():
+        pids = {(each["event"]["kind"], each["event"]["process.pid"]) for each in envelopes}
+        if not {("opened", pid) for pid in ours.values()} | {("closed", pid) for pid in ended} <= pids:
+            return False
+    return all(facts(run, told[name]) == facts(run, told[NEVER]) for name in STOPPED)

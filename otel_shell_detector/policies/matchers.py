@@ -26,6 +26,8 @@ LARGEST_PROGRAM: Final = 2000
 ``[ab]*a[ab]{500}``: a few tens of milliseconds for a command line of 2 KiB. A counted repetition is written
 out, so that few characters can make many instructions.
 """
+_LONGEST_NAME: Final = 80
+"""Characters of a name that is none: what it is like is looked for in square time."""
 _PATTERN_MEMORY: Final = 1 << 20
 """Bytes that a pattern and what RE2 remembers of its states may take; when they are used up it forgets."""
 
@@ -143,7 +145,7 @@ def _plain(kind: str, piece: str, at: int) -> str:
         if match is None:
             raise MatcherError(
                 f"got {show(inside[escape : escape + 2])} at character {at + 1 + escape}; want "
-                r"\\ for a backslash, or one of \a \b \f \n \r \t \v \" \ooo \xhh \uhhhh \Uhhhhhhhh"
+                r"one of \\ \" \a \b \f \n \r \t \v \ooo \xhh \uhhhh \Uhhhhhhhh"
             )
         parts += [inside[place:escape].encode(), _escaped(match, at + 1 + escape)]
         place = match.end()
@@ -169,7 +171,7 @@ def _escaped(match: re.Match[str], at: int) -> bytes:
 
 def _matcher(name: str, operator: Operator, value: str) -> Matcher:
     if name not in FIELDS:
-        (nearest,) = difflib.get_close_matches(name, FIELDS, n=1, cutoff=0.0)
+        (nearest,) = difflib.get_close_matches(name[:_LONGEST_NAME], FIELDS, n=1, cutoff=0.0)
         raise MatcherError(f"unknown field {show(name)}; did you mean {nearest}?")
     if operator in {Operator.EQUAL, Operator.NOT_EQUAL}:
         return Matcher(name, operator, value)

@@ -7,71 +7,102 @@ nearly always one. The result is the same for every order of arrival.
 
 from __future__ import annotations
 
-import sys
-from typing import Any, TypeAlias
+import json
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from detector.types import CommandLine, Evidence, Sample
+from detector.types import CommandLine, Evidence
 
-Sightings: TypeAlias = tuple[tuple[int, Evidence], ...]
-"""(event time in ns, attributes), oldest first."""
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from detector.types import Sample
+
+Sightings: TypeAlias = bytes
+"""(event time in ns, attributes), oldest first, packed; empty if there is none. As objects those of 100,000
+shells would have Python's garbage collector stop everything for half a second."""
+NONE: Final = b""
+
+_Seen: TypeAlias = tuple[int, Evidence]
+
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
-def sighting(sample: Sample) -> Sightings:
-    """What one sample shows."""
+def add(sightings: Sightings, sample: Sample, known: Sightings = NONE) -> Sightings:
+    """With what a sample shows, unless that is in them already, or in those ``known``."""
     evidence = Evidence(sample.start_ns, sample.parent_pid, sample.path, sample.owner, sample.command_line)
-    return ((sample.time_ns, evidence),)
+    seen = sample.time_ns, evidence
+    if _adds_nothing(seen, _unpacked(known)):
+        return sightings
+    return _merged(sightings, [seen])
 
 
 def merge(one: Sightings, other: Sightings) -> Sightings:
     """Both, without what adds nothing."""
-    if all(
-        any(known == evidence and since <= time_ns for since, known in one) for time_ns, evidence in other
-    ):
-        return one
-    kept: list[tuple[int, Evidence]] = []
-    seen = Evidence()
-    # Two samples of one time that differ: their text decides, so that the order of arrival does not.
-    for time_ns, evidence in sorted(one + other, key=lambda item: (item[0], repr(item[1]))):
-        combined = _fill(seen, evidence)
-        if combined != seen:
-            seen = combined
-            kept.append((time_ns, evidence))
-    return tuple(kept)
+    return _merged(one, _unpacked(other)) if other else one
 
 
 def resolve(sightings: Sightings) -> Evidence:
     """The earliest non-empty value of each attribute."""
     seen = Evidence()
-    for _, evidence in sightings:
+    for _, evidence in _unpacked(sightings):
         seen = _fill(seen, evidence)
     return seen
 
 
-def dump(sightings: Sightings) -> list[object]:
+def dump(sightings: Sightings) -> list[Any]:
     """Sightings as JSON has them, for a checkpoint."""
-    return [
-        [
-            time_ns,
-            seen.start_ns,
-            seen.parent_pid,
-            seen.path,
-            seen.owner,
-            seen.command_line
-            and [seen.command_line.text, seen.command_line.length, seen.command_line.sha256],
-        ]
-        for time_ns, seen in sightings
-    ]
+    found: list[Any] = json.loads(sightings) if sightings else []
+    return found
 
 
 def load(dumped: list[Any]) -> Sightings:
     """Take what :func:`dump` gave."""
-    return tuple(
-        (
-            time_ns,
-            Evidence(start_ns, parent_pid, sys.intern(path), sys.intern(owner), line and CommandLine(*line)),
-        )
-        for time_ns, start_ns, parent_pid, path, owner, line in dumped
+    return _packed(map(_read, dumped))
+
+
+def _merged(sightings: Sightings, others: list[_Seen]) -> Sightings:
+    known = _unpacked(sightings)
+    if all(_adds_nothing(each, known) for each in others):
+        return sightings
+    kept: list[_Seen] = []
+    seen = Evidence()
+    # Two samples of one time that differ: their text decides, so that the order of arrival does not.
+    for time_ns, evidence in sorted(known + others, key=lambda item: (item[0], repr(item[1]))):
+        combined = _fill(seen, evidence)
+        if combined != seen:
+            seen = combined
+            kept.append((time_ns, evidence))
+    return _packed(kept)
+
+
+def _adds_nothing(seen: _Seen, known: list[_Seen]) -> bool:
+    time_ns, evidence = seen
+    return any(evidence == other and since <= time_ns for since, other in known)
+
+
+def _packed(seen: Iterable[_Seen]) -> Sightings:
+    fields = [(time_ns, *_fields(evidence)) for time_ns, evidence in seen]
+    return _encode(fields).encode("ascii") if fields else NONE
+
+
+def _fields(evidence: Evidence) -> tuple[object, ...]:
+    line = evidence.command_line
+    return (
+        evidence.start_ns,
+        evidence.parent_pid,
+        evidence.path,
+        evidence.owner,
+        line and (line.text, line.length, line.sha256),
     )
+
+
+def _unpacked(sightings: Sightings) -> list[_Seen]:
+    return [_read(each) for each in json.loads(sightings)] if sightings else []
+
+
+def _read(fields: list[Any]) -> _Seen:
+    time_ns, start_ns, parent_pid, path, owner, line = fields
+    return time_ns, Evidence(start_ns, parent_pid, path, owner, line and CommandLine(*line))
 
 
 def _fill(seen: Evidence, later: Evidence) -> Evidence:

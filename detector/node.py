@@ -263,7 +263,7 @@ class Node:
                 window = windows[shell] = Window()
                 shell.open_windows += 1
                 self._out.count(Count.WINDOW_OPENED)
-            conflicts = window.add(sample, points, arrival.wall_ns)
+            conflicts = window.add(sample, points, arrival.wall_ns, shell.sightings)
             self._out.count(Count.POINT_CONFLICT, conflicts)
 
     def _refusal(self, shell: Shell, number: int) -> Count | None:

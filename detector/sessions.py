@@ -80,7 +80,7 @@ class Shell:
         self.notified_end_ns = 0
         self.open_windows = 0
         self.sign_ns = 0
-        self.sightings: evidence.Sightings = ()
+        self.sightings = evidence.NONE
         self._total = b""
         self._since_notified = b""
         self._newest: int | None = None

@@ -39,7 +39,8 @@ class Window:
 
     def __init__(self) -> None:
         self.points = b""
-        self.sightings: evidence.Sightings = ()
+        self.sightings = evidence.NONE
+        """What it shows of its shell beyond what is known from others."""
         self.first = (0, 0)
         self.last = (0, 0)
         self.arrived_ns = 0
@@ -50,11 +51,20 @@ class Window:
         """Whether it holds a positive point."""
         return self.first[0] > 0
 
-    def add(self, sample: Sample, valid: Iterable[Point], wall_ns: int) -> int:
-        """Add valid points that arrived at ``wall_ns``; return how many conflicted with another value."""
+    def add(
+        self,
+        sample: Sample,
+        valid: Iterable[Point],
+        wall_ns: int,
+        known: evidence.Sightings = evidence.NONE,
+    ) -> int:
+        """Add valid points that arrived at ``wall_ns``; return how many conflicted with another value.
+
+        ``known`` is what the shell's closed windows have shown.
+        """
         valid = tuple(valid)
         self.points, conflicts = points.merge(self.points, valid)
-        self.sightings = evidence.merge(self.sightings, evidence.sighting(sample))
+        self.sightings = evidence.add(self.sightings, sample, known)
         for point in valid:
             if point.value:
                 self.arrived_ns = self.arrived_ns or wall_ns

@@ -6,9 +6,9 @@ Two counts decide, each over a period that its first opening begins:
 * all nodes together have told ``burst_after_all`` of it: what follows on a node that has told fewer is folded
   into the burst over all nodes.
 
-So an opening is counted in one burst at most. In a period a key makes at most ``burst_after_all`` events of its
-own, a burst for each node that made some of them, and one for all others, however many nodes and openings there
-are. A burst scores once: as much as the highest of its openings would have scored by itself.
+So an opening is counted in one burst at most. In a period a key makes at most ``burst_after_all`` events of
+its own, a burst for each node that made some of them, and one for all others, however many nodes and openings
+there are. A burst scores once: as much as the highest of its openings would have scored by itself.
 """
 
 from __future__ import annotations

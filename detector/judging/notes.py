@@ -62,8 +62,8 @@ of :data:`SETTLED` it must not throw one away but have it judged as due, or what
 """
 
 SETTLED: Final = frozenset({NoteKind.BURST, NoteKind.AUDIT, NoteKind.SUMMARY})
-"""Kinds whose end is told: a note of them is handed to :meth:`detector.judging.judge.Judge.due`, and lasts until
-then. A note of any other kind is forgotten when it is due, whether the store still has it or not."""
+"""Kinds whose end is told: a note of them is handed to :meth:`detector.judging.judge.Judge.due`, and lasts
+until then. A note of any other kind is forgotten when it is due, whether the store still has it or not."""
 
 
 @dataclass(frozen=True, slots=True)

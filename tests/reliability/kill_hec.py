@@ -9,6 +9,7 @@ import threading
 import time
 import zlib
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.exporter.scripted_hec import ALL, Answer, Request, ScriptedHec, refusal
@@ -48,6 +49,7 @@ class UnreliableHec(ScriptedHec):
             "taken, too late": (4, lambda _: Answer(takes=ALL, raw=self._too_late())),
             "not taken, reset": (6, lambda request: Answer(raw=self._reset(request))),
             "not taken, too late": (4, lambda _: Answer(raw=self._too_late())),
+            "accepted, not indexed": (8, self._forget),
             "busy": (10, lambda _: refusal(503, 9)),
         }
         super().__init__()
@@ -61,6 +63,8 @@ class UnreliableHec(ScriptedHec):
 
     def _behave(self, request: Request) -> Answer:
         self.requests.clear()  # there will be very many
+        if request.path.startswith("/services/collector/ack"):
+            return self._acknowledge(request)
         events = self._note(request)
         way = "well"
         if not self.is_reliable:
@@ -90,6 +94,14 @@ class UnreliableHec(ScriptedHec):
                 if self._seen.setdefault(event_id, hash(body)) != hash(body)
             )
         return events
+
+    def _forget(self, request: Request) -> Answer:
+        """Say that it was accepted, and lose it, if the sender waits to hear of an acknowledgement."""
+        answer = self._index(request)
+        if "ackId" not in answer.body:
+            return answer
+        self.acked[answer.body["ackId"]] = False
+        return replace(answer, takes=0)
 
     def _slowly(self, request: Request) -> Iterator[bytes]:
         time.sleep(self._random.uniform(0.0, 0.8) * TIMEOUT_S)

@@ -105,7 +105,7 @@ _Token = tuple[str, str, int]
 
 
 def _tokens(text: str) -> Iterator[_Token]:
-    """Kind, text and place of each token; the last is the end."""
+    """Kind, text and place of each token; after the last comes the end, again and again."""
     place = 0
     while True:
         match = _TOKEN.match(text, place)
@@ -119,8 +119,6 @@ def _tokens(text: str) -> Iterator[_Token]:
             )
         kind = match.lastgroup or ""
         yield kind, match[kind], match.start(kind) + 1
-        if kind == "end":
-            return
         place = match.end()
 
 

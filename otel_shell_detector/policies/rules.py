@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -113,7 +114,7 @@ def read(node: yaml.Node, lives: Lives) -> tuple[Rule | None, list[Wrong]]:
     if not wrongs:
         wrongs = _unsafe(rule, parts)
     if wrongs:
-        return None, wrongs
+        return None, sorted(wrongs, key=lambda wrong: wrong.node.start_mark.index)
     return rule if "expires" in parts else replace(rule, expires_ns=lives.end_ns(rule)), []
 
 
@@ -150,7 +151,7 @@ def mapping(
             values[key.value] = value
     missing = [key for key in mandatory if key not in values]
     if missing and not wrongs:
-        wrongs.append(Wrong(node, f"got no {', no '.join(missing)}; want {' and '.join(mandatory)}"))
+        wrongs.append(Wrong(node, f"got nothing for {', '.join(missing)}; want {', '.join(mandatory)}"))
     return values, wrongs
 
 
@@ -158,7 +159,7 @@ def _instead(key: yaml.Node, keys: Sequence[str]) -> str:
     near = (
         difflib.get_close_matches(str(key.value)[:80], keys, n=1) if isinstance(key, yaml.ScalarNode) else []
     )
-    return f"did you mean {near[0]}?" if near else f"want {' or '.join(keys)}"
+    return f"did you mean {near[0]}?" if near else f"want {', '.join(keys)}"
 
 
 def shown(node: yaml.Node) -> str:
@@ -193,7 +194,7 @@ def _id(node: yaml.Node) -> str:
 def _written(node: yaml.Node) -> str:
     text = _text(node, _LINE.want).strip()
     if text.casefold().startswith("todo"):
-        raise Wrong(node, f"got {shown(node)}; want what somebody thought of")
+        raise Wrong(node, f"got {shown(node)}; want it written by somebody who knows")
     try:
         _LINE.read(text)
     except kinds.UnwantedError:
@@ -240,20 +241,13 @@ def _flag(node: yaml.Node) -> bool:
 
 
 def _expires(node: yaml.Node, latest: datetime) -> int:
-    want = f"a date until {(latest - _DAY).date()}, or a time with its zone"
+    want = f"a date until {(latest - _DAY).date()} ({LONGEST_LIFE.days} days), or a time with its zone"
     if not _is(node, "timestamp") and not _is(node, "str"):
         raise Wrong(node, f"got {shown(node)}; want {want}")
-    try:
+    with suppress(ValueError, OverflowError, TypeError):  # no time; no day follows it; no zone
         time = datetime.fromisoformat(node.value)
         if _DATE.fullmatch(node.value):  # the rule is good all of that day
             time = time.replace(tzinfo=UTC) + _DAY
-        too_late = time > latest
-    except (
-        ValueError,
-        OverflowError,
-        TypeError,
-    ):  # no time, none that is followed by a day, none with a zone
-        raise Wrong(node, f"got {shown(node)}; want {want}") from None
-    if too_late:
-        raise Wrong(node, f"got {shown(node)}; want {want}: {LONGEST_LIFE.days} days at most")
-    return _nanoseconds(time)
+        if time <= latest:
+            return _nanoseconds(time)
+    raise Wrong(node, f"got {shown(node)}; want {want}")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from detector.types import NANOSECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 DAY_NS: Final = 24 * 3600 * NANOSECONDS
 RETENTION_NS: Final = 30 * DAY_NS
@@ -123,8 +123,3 @@ class View:
     def written(self) -> tuple[Note | Tombstone, ...]:
         """What this judgement changes, each key once."""
         return tuple(Tombstone(key) if note is None else note for key, note in self._written.items())
-
-
-def by_key(notes: Iterable[Note]) -> dict[str, Note]:
-    """Notes as :class:`View` wants them."""
-    return {note.key: note for note in notes}

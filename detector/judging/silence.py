@@ -2,7 +2,8 @@
 
 A session that a rule suppressed is released when the policy has changed and no rule suppresses it any more.
 Which it is, the judge decides anew on the very finding: whoever changes the policy asks the detector for the
-opening of each of :func:`suppressed` again. That may be done at any time and repeated.
+opening of each of :func:`suppressed` again, and has it judged while that note stands. That may be done at any
+time and repeated.
 """
 
 from __future__ import annotations

@@ -299,12 +299,11 @@ class Lived:
         world, before = World(folder / "state"), self.world.witness
         world.time.seconds = moment.seconds
         world.witness = Witness(
-            before.appended[: moment.durable],
-            moment.durable,
-            [],
-            before.committed[: moment.committed],
-            before.settled[: moment.settled],
-            moment.trimmed_before,
+            appended=before.appended[: moment.durable],
+            durable=moment.durable,
+            committed=before.committed[: moment.committed],
+            settled=before.settled[: moment.settled],
+            trimmed_before=moment.trimmed_before,
         )
         world.splunk.received = self.world.splunk.received[: moment.received]
         world.on_open = lambda store: self._look(moment, world, store)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -23,16 +24,17 @@ from otel_shell_detector.configuration import Settings
 from otel_shell_detector.core import FOREVER_NS, Clocks, Core, _Submission
 from otel_shell_detector.wiring import encoder
 from store.memory import MemoryStore
+from store.seams import StoreError
 from store.sqlite import SqliteStore
 from tests.detector.world import ns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from detector.events import Event, Queued
     from detector.types import Arrival, Record
-    from store.seams import Commit, Position, Store
+    from store.seams import Commit, Position, Store, Tick
 
 ENCODE = encoder(Settings())
 AT_ONCE = PaceSettings(batch_limit=5, floor_s=0, base_s=0, cap_s=0, retry_after_cap_s=0)
@@ -106,6 +108,14 @@ def by_session(events: Iterable[Event]) -> dict[tuple[str, str], list[Event]]:
     return found
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """A transaction: entries of the log, and events."""
+
+    entries: list[Arrival | Tick]
+    events: tuple[Event, ...] = ()
+
+
 @dataclass
 class Witness:
     """What the store has acknowledged, in order; the lists only grow."""
@@ -120,8 +130,12 @@ class Witness:
     trimmed_before: int = 0
     """The greatest that was asked for, done or not."""
 
+    failed: list[Attempt] = field(default_factory=list)
+    """What the store refused since it last did something."""
+
     def harden(self) -> None:
         """Whatever was appended is durable now."""
+        self.failed.clear()
         self.log += [arrival for _, arrival in self.appended[self.durable :]]
         self.durable = len(self.appended)
 
@@ -135,7 +149,8 @@ class _Witnessed:
     witness: Witness
 
     def append(self, arrivals: Sequence[Arrival], *, durable: bool = True) -> Position:
-        end: Position = super().append(arrivals, durable=durable)  # type: ignore[misc]  # of the store
+        with self._attempt(Attempt([*self._waiting(), *arrivals])):
+            end: Position = super().append(arrivals, durable=durable)  # type: ignore[misc]  # of the store
         first = end - len(arrivals)
         self.witness.appended += [(first + at, each) for at, each in enumerate(arrivals)]  # type: ignore[misc]  # positions
         if durable:
@@ -144,11 +159,23 @@ class _Witnessed:
 
     def commit(self, change: Commit) -> None:
         self.witness.trimmed_before = max(self.witness.trimmed_before, change.trim_before)
-        super().commit(change)  # type: ignore[misc]  # of the store
+        ticks = [] if change.tick is None else [change.tick]
+        with self._attempt(Attempt([*self._waiting(), *ticks], change.events)):
+            super().commit(change)  # type: ignore[misc]  # of the store
         self.witness.harden()
         self.witness.committed += change.events
-        if change.tick is not None:
-            self.witness.log.append(change.tick.service_ns)
+        self.witness.log += [tick.service_ns for tick in ticks]
+
+    def _waiting(self) -> list[Arrival]:
+        return [arrival for _, arrival in self.witness.appended[self.witness.durable :]]
+
+    @contextmanager
+    def _attempt(self, attempt: Attempt) -> Iterator[None]:
+        try:
+            yield
+        except StoreError:
+            self.witness.failed.append(attempt)
+            raise
 
     def settle(self, outcomes: Sequence[Outcome]) -> None:
         waiting = {each.sequence: each.event for lane in Lane for each in self.take(lane, 10_000)}  # type: ignore[attr-defined]  # of the store
@@ -185,9 +212,9 @@ class WitnessedMemory(_Witnessed, MemoryStore):
 class Service:
     """One life: from reading the store until it is left behind."""
 
-    def __init__(self, store: Store, splunk: Splunk, time: Time) -> None:
+    def __init__(self, store: Store, splunk: Splunk, time: Time, rules: Rules | None = None) -> None:
         self.store = store
-        self.core = Core(Rules(), store, ENCODE, lambda: None, time.clocks())
+        self.core = Core(rules or Rules(), store, ENCODE, lambda: None, time.clocks())
         self.core.is_alive = lambda: True  # type: ignore[method-assign]  # it is turned by hand
         self._time = time
         self._deliverer = Deliverer(

@@ -23,11 +23,15 @@ _names = itertools.count()
 
 
 class FaultVfs(apsw.VFS):
-    """Registered from its making to :meth:`unregister`; ``name`` is for :class:`store.sqlite.SqliteStore`."""
+    """Registered from its making to :meth:`unregister`; ``name`` is for :class:`store.sqlite.SqliteStore`.
 
-    def __init__(self, hook: Hook) -> None:
+    ``syncs``: whether a sync reaches the real disk; where no machine fails that only takes time.
+    """
+
+    def __init__(self, hook: Hook, *, syncs: bool = True) -> None:
         self.name = f"faults-{next(_names)}"
         self.hook = hook
+        self.syncs = syncs
         self.number = 0
         super().__init__(self.name, "")
 
@@ -61,7 +65,8 @@ class FaultFile(apsw.VFSFile):
 
     def xSync(self, flags: int) -> None:  # noqa: N802  apsw's
         self._vfs.ask("sync", self._path)
-        super().xSync(flags)
+        if self._vfs.syncs:
+            super().xSync(flags)
 
     def xTruncate(self, newsize: int) -> None:  # noqa: N802  apsw's
         self._vfs.ask("truncate", self._path)
@@ -71,8 +76,8 @@ class FaultFile(apsw.VFSFile):
 class FaultyDisk:
     """A disk in order, until it is told to fail: from then on each operation of some kinds does."""
 
-    def __init__(self) -> None:
-        self.vfs = FaultVfs(self.hook)
+    def __init__(self, *, syncs: bool = True) -> None:
+        self.vfs = FaultVfs(self.hook, syncs=syncs)
         self.mend()
 
     def mend(self) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from detector.types import Arrival, NodeId, Record, ShellId, Step
 
 _NO_ANSWERS: Final[Answers] = {}
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 class NodeFailed(Exception):  # noqa: N818  says what is so
@@ -98,7 +99,7 @@ class Detector:
     def dump(self, node_id: NodeId) -> bytes | None:
         """The state of a node as one JSON value in UTF-8; ``None`` if it is not in memory."""
         node = self._nodes.get(node_id)
-        return None if node is None else json.dumps(node.dump(), separators=(",", ":")).encode()
+        return None if node is None else _encode(node.dump()).encode()
 
     def restore(self, node_id: NodeId, dumped: bytes, made_with: Rules | None = None) -> None:
         """Put a node, which is not in memory, into the state that :meth:`dump` gave.

@@ -2,8 +2,9 @@
 
 A node without entries in the journal since its checkpoint needs none. The others wait in the order of their
 first such entry; the first in line is checkpointed when that entry is a minute old, or when the journal has
-grown too long. A slice has a time to keep: what is left of it waits for the next turn. The journal may be
-trimmed before the entry that the first in line waits with.
+grown too long: longer than all checkpoints together, so that these do not double what is written. A slice
+has a time to keep: what is left of it waits for the next turn. The journal may be trimmed before the entry
+that the first in line waits with.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 EVERY_NS: Final = 60_000_000_000
 MAX_JOURNAL_BYTES: Final = 64 * 1024 * 1024
-"""Beyond it nodes are checkpointed before their minute is over. Reading it takes a restart a few seconds."""
+"""Beyond it, and the size of all checkpoints, nodes are checkpointed before their minute is over. Reading it
+takes a restart a few seconds."""
 SLICE_NS: Final = 20_000_000
 """How long a turn may take for them; a fraction of what an answer may take."""
 
@@ -32,6 +34,9 @@ class Checkpoints:
     def __init__(self, clock: Callable[[], int]) -> None:
         self._clock = clock
         self._waiting: OrderedDict[NodeId, tuple[Position, int]] = OrderedDict()
+        self._sizes: dict[NodeId, int] = {}
+        """Bytes of each node's checkpoint."""
+        self._size = 0
         self._end = Position(0)
 
     def note(self, position: Position, node: NodeId) -> None:
@@ -43,6 +48,12 @@ class Checkpoints:
     def pass_by(self, position: Position) -> None:
         """An entry of the journal needed no feeding."""
         self._end = Position(position + 1)
+
+    def replaced(self, node: NodeId, size: int) -> None:
+        """The checkpoint of a node has a new size; 0 if there is none any more."""
+        self._size += size - self._sizes.pop(node, 0)
+        if size:
+            self._sizes[node] = size
 
     def require(self, nodes: Iterable[NodeId]) -> None:
         """Let these nodes wait for a checkpoint though nothing of them was fed."""
@@ -62,12 +73,14 @@ class Checkpoints:
         """
         begun_ns = now_ns = self._clock()
         made: list[Checkpoint] = []
-        hurry = everything or journal_bytes > MAX_JOURNAL_BYTES
+        hurry = everything or journal_bytes > max(MAX_JOURNAL_BYTES, self._size)
         while self._waiting and now_ns - begun_ns <= for_ns:
             node, (_, since_ns) = next(iter(self._waiting.items()))
             if not hurry and now_ns - since_ns < EVERY_NS:
                 break
-            made.append(Checkpoint(node, self._end, detector.dump(node)))
+            state = detector.dump(node)
+            made.append(Checkpoint(node, self._end, state))
+            self.replaced(node, len(state or b""))
             del self._waiting[node]
             now_ns = self._clock()
         return tuple(made)

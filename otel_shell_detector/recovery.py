@@ -112,6 +112,7 @@ class _Reader:
             if checkpoint.state is not None:
                 self._detector.restore(checkpoint.node, checkpoint.state)
                 self._covered[checkpoint.node] = checkpoint.position
+                self._checkpoints.replaced(checkpoint.node, len(checkpoint.state))
         self._store.rewind()
         unanswered: list[tuple[Position, Arrival]] = []
         for position, entry in self._store.read():

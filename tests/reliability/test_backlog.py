@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -23,8 +21,9 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from detector.events import Lane
-from tests.e2e.processes import ROOT, Started, environment_without_keys, free_port, until
+from tests.e2e.processes import ROOT, Started, free_port, until
 from tests.reliability.backlog import ROOM, OrderedHec, build, id_of, lane_of
+from tests.reliability.serving import MIB, environment, is_ready, peak, report
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +35,6 @@ pytestmark = [
 ]
 
 EVENTS: Final = 1_000_000
-MIB: Final = 1 << 20
 COLD: Final = bool(os.environ.get("SOAK"))
 _LISTING: Final = (
     "import pathlib, sys; from otel_shell_detector.cli import main; status = main(sys.argv[1:]);"
@@ -52,34 +50,17 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def environment(state: Path, **keys: str) -> dict[str, str]:
-    keys |= {"STATE__PATH": str(state), "STATE__MAX_SIZE": f"{ROOM // MIB}MiB"}
-    return environment_without_keys() | {f"OTEL_SHELL_DETECTOR_{key}": value for key, value in keys.items()}
-
-
-def peak(status: str) -> int:
-    """The largest resident set of a process so far, in bytes."""
-    found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
-    assert found, status
-    return int(found[1]) * 1024
-
-
 def listed(state: Path, *options: str) -> tuple[str, int]:
     """What ``outbox list`` prints, and its peak."""
     done = subprocess.run(
         [sys.executable, "-c", _LISTING, "outbox", "list", *options],
         cwd=ROOT,
-        env=environment(state),
+        env=environment(state, ROOM),
         capture_output=True,
         text=True,
         check=True,
     )
     return done.stdout, peak(done.stderr)
-
-
-def report(capsys: pytest.CaptureFixture[str], text: str) -> None:
-    with capsys.disabled():
-        print(f"\n    {text}")  # noqa: T201  what was measured
 
 
 def test_a_million_waiting_events_are_listed_in_little_memory(
@@ -118,11 +99,13 @@ def test_a_million_waiting_events_do_not_keep_it_from_being_ready_and_are_delive
         }
         began = time.monotonic()
         service = started.start(
-            "service", [sys.executable, "-m", "otel_shell_detector", "serve"], environment(state, **keys)
+            "service",
+            [sys.executable, "-m", "otel_shell_detector", "serve"],
+            environment(state, ROOM, **keys),
         )
         status = Path(f"/proc/{service.pid}/status")
         try:
-            while not _is_ready(http):
+            while not is_ready(http):
                 assert service.poll() is None, started.log("service")
                 time.sleep(0.02)
             ready_s = time.monotonic() - began
@@ -144,14 +127,6 @@ def test_a_million_waiting_events_do_not_keep_it_from_being_ready_and_are_delive
     assert ready_s < 10
     assert peak_of_service < 256 * MIB
     assert peak_of_list < 128 * MIB
-
-
-def _is_ready(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10) as reply:
-            return bool(reply.status == 200)
-    except OSError:
-        return False
 
 
 def _forget(path: Path) -> None:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from detector.events import Lane
 from detector.judging import audit, bursts, caps, novelty, silence, summaries
@@ -34,6 +34,7 @@ from detector.judging.notes import NoteKind, View
 from detector.judging.objects import likeness_of, node_object, risk_object
 from detector.judging.outcomes import Counted, Judgement, Told, Verdict
 from detector.judging.profiles import PROFILES
+from detector.policy import Action
 from detector.types import Kind
 
 if TYPE_CHECKING:
@@ -41,16 +42,12 @@ if TYPE_CHECKING:
 
     from detector.judging.notes import Note
     from detector.judging.objects import Likeness, RiskObject
-    from detector.judging.outcomes import Policy, Report, Rule
+    from detector.judging.outcomes import Policy, Report
     from detector.judging.profiles import Profile
     from detector.judging.rules import JudgeRules
     from detector.judging.silence import Silenced
+    from detector.policy import Rule
     from detector.types import Finding
-
-SUPPRESS: Final = "suppress"
-SCORE: Final = "score"
-ANNOTATE: Final = "annotate"
-"""What a rule of a policy may do."""
 
 
 class Judge:
@@ -179,7 +176,7 @@ class _Sitting:
             else novelty.see(view, finding, like, first_ns, self._rules.baseline_ns)
         )
         rule = self._policy(fields_of(finding, novel=novel), self._wall_ns)
-        if rule is not None and rule.action == SUPPRESS:
+        if rule is not None and rule.action is Action.SUPPRESS:
             silence.silence(view, finding, rule=rule.id, novel=novel)
             self._suppress(finding, like, rule, again=silenced is not None)
             return None
@@ -199,7 +196,7 @@ class _Sitting:
         self, finding: Finding, like: Likeness, rule: Rule | None, *, novel: bool | None
     ) -> Told | None:
         verdict = self._grade(finding, rule, novel=novel)
-        ruled = rule is not None and rule.action == SCORE
+        ruled = rule is not None and rule.action is Action.SCORE
         if not ruled and summaries.is_summarised(finding.context, self._rules):
             summaries.count(self.view, finding, like, self._rules)
             self.counts[Counted.SUMMARISED] += 1
@@ -220,7 +217,7 @@ class _Sitting:
         )
         if rule is None:
             return verdict
-        if rule.action == ANNOTATE:
+        if rule.action is Action.ANNOTATE:
             told_with = (("policy.reason", rule.reason), ("policy.owner", rule.owner))
             return replace(verdict, rule=rule.id, annotations=told_with)
         return replace(verdict, rule=rule.id, asked=graded if rule.score is None else rule.score)

@@ -6,7 +6,7 @@ import enum
 import json
 import uuid
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from detector.identity import NAMESPACE
 
@@ -16,38 +16,12 @@ if TYPE_CHECKING:
     from detector.events import Lane
     from detector.judging.notes import Note, Tombstone
     from detector.judging.objects import RiskObject
+    from detector.policy import Rule
     from detector.types import Finding, NodeId
 
 
-class Rule(Protocol):
-    """A rule of a policy that applies to a shell.
-
-    ``action`` is ``suppress``, ``score`` (then ``score`` is a number) or ``annotate``.
-    """
-
-    @property
-    def id(self) -> str:
-        """Its name, unique in the policy."""
-
-    @property
-    def reason(self) -> str:
-        """Why it is there."""
-
-    @property
-    def owner(self) -> str:
-        """Who answers for it."""
-
-    @property
-    def action(self) -> str:
-        """What it does."""
-
-    @property
-    def score(self) -> int | None:
-        """What the shell scores."""
-
-
 Policy: TypeAlias = "Callable[[Mapping[str, str], int], Rule | None]"
-"""The rule that decides on a shell with these fields at this wall time: ``detector.policy.Policy.judge``."""
+"""The rule that decides on a shell with these fields at a wall time: :meth:`detector.policy.Policy.judge`."""
 
 
 class Counted(enum.StrEnum):

@@ -12,6 +12,7 @@ from detector.judging.judge import Judge
 from detector.judging.notes import Note, Tombstone
 from detector.judging.outcomes import Judgement, Report, Told
 from detector.judging.rules import JudgeRules
+from detector.policy import Action, Rule
 from detector.types import (
     CloseReason,
     CommandLine,
@@ -100,33 +101,27 @@ def closed(of: Finding) -> Finding:
     )
 
 
-@dataclass(frozen=True)
-class ARule:
-    """A rule of a policy, as far as the judge sees it."""
-
-    id: str
-    action: str = "suppress"
-    score: int | None = None
-    reason: str = "probes of ours"
-    owner: str = "sre"
+def rule(name: str, action: Action = Action.SUPPRESS, score: int | None = None) -> Rule:
+    """A rule that its policy applies, whatever its matchers."""
+    return Rule(name, "probes of ours", "sre", (), action, expires_ns=ns(10**9), score=score)
 
 
 @dataclass
 class APolicy:
     """Rules, each for the shells with one value in one field; ``seen`` are the fields of each look."""
 
-    rules: tuple[tuple[str, str, ARule], ...] = ()
+    rules: tuple[tuple[str, str, Rule], ...] = ()
     seen: list[dict[str, str]] = field(default_factory=list)
     walls: list[int] = field(default_factory=list)
 
-    def judge(self, fields: Mapping[str, str], wall_ns: int) -> ARule | None:
+    def judge(self, fields: Mapping[str, str], wall_ns: int) -> Rule | None:
         self.seen.append(dict(fields))
         self.walls.append(wall_ns)
-        return next((rule for name, value, rule in self.rules if fields.get(name) == value), None)
+        return next((found for name, value, found in self.rules if fields.get(name) == value), None)
 
 
-def suppressing(name: str, value: str, rule: str = "boring") -> APolicy:
-    return APolicy(((name, value, ARule(rule)),))
+def suppressing(name: str, value: str, name_of_rule: str = "boring") -> APolicy:
+    return APolicy(((name, value, rule(name_of_rule)),))
 
 
 @dataclass

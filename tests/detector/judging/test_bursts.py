@@ -9,8 +9,9 @@ from detector.events import Lane
 from detector.judging.objects import RiskObject
 from detector.judging.outcomes import Report, ReportKind
 from detector.judging.rules import JudgeRules
+from detector.policy import Action
 from detector.types import NodeId
-from tests.detector.judging.desk import NODE, APolicy, ARule, Desk, closed, context, ongoing, opened
+from tests.detector.judging.desk import NODE, APolicy, Desk, closed, context, ongoing, opened, rule
 from tests.detector.world import ns
 
 PROBE = context(
@@ -116,8 +117,8 @@ def test_what_floods_every_node_is_told_by_ten_of_them_and_else_as_one_over_all(
 
 def test_a_burst_scores_what_the_highest_of_it_would_have_scored() -> None:
     rules = (
-        ("process.pid", "4", ARule("low", "score", 1)),
-        ("process.pid", "6", ARule("high", "score", 90)),
+        ("process.pid", "4", rule("low", Action.SCORE, 1)),
+        ("process.pid", "6", rule("high", Action.SCORE, 90)),
     )
     desk = Desk(policy=APolicy(rules))
     desk.hear(0, *(opened(at, PROBE, pid=at) for at in range(8)))

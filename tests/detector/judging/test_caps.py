@@ -10,17 +10,18 @@ from detector.judging.judge import Judge
 from detector.judging.objects import RiskObject
 from detector.judging.outcomes import Report, ReportKind
 from detector.judging.rules import JudgeRules, PointsPer, Preexisting
+from detector.policy import Action
 from detector.types import NANOSECONDS
 from tests.detector.judging.desk import (
     NODE,
     WATCHED_SINCE,
     APolicy,
-    ARule,
     Desk,
     closed,
     context,
     ongoing,
     opened,
+    rule,
 )
 from tests.detector.world import ns
 
@@ -198,7 +199,7 @@ def test_is_not_summarised(of: Context, start: float, score: int) -> None:
 
 
 def test_a_rule_that_scores_takes_a_shell_out_of_the_summary() -> None:
-    desk = Desk(SUMMARY, APolicy((("process.pid", "1", ARule("watch", "score", 70)),)))
+    desk = Desk(SUMMARY, APolicy((("process.pid", "1", rule("watch", Action.SCORE, 70)),)))
     told = desk.hear(0, *(opened(0, context(), pid=pid, start=OLD) for pid in (1, 2)))
     assert [(t.verdict.score, t.verdict.preexisting_summary) for t in told] == [(70, False), (0, True)]
 

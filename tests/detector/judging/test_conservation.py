@@ -19,8 +19,9 @@ from detector.judging import silence
 from detector.judging.notes import NoteKind
 from detector.judging.outcomes import Report, Told
 from detector.judging.rules import JudgeRules, PointsPer, Preexisting
+from detector.policy import Action
 from detector.types import NANOSECONDS, Finding, Kind, NodeId
-from tests.detector.judging.desk import APolicy, ARule, Desk, closed, context, ongoing, opened
+from tests.detector.judging.desk import APolicy, Desk, closed, context, ongoing, opened, rule
 from tests.detector.world import seconds
 
 MINUTE = 60
@@ -39,10 +40,10 @@ SHELLS = (
 )
 POLICIES = (
     (),
-    (("systemd.unit", "a.service", ARule("a")),),
-    (("systemd.unit", "b.service", ARule("b")), ("shell.mode", "login", ARule("c", "score", 70))),
-    (("shell.mode", "stdin", ARule("d", "score", 3)), ("shell.placement", "host", ARule("e"))),
-    (("systemd.unit", "a.service", ARule("a", "annotate")), ("shell.placement", "pod", ARule("f"))),
+    (("systemd.unit", "a.service", rule("a")),),
+    (("systemd.unit", "b.service", rule("b")), ("shell.mode", "login", rule("c", Action.SCORE, 70))),
+    (("shell.mode", "stdin", rule("d", Action.SCORE, 3)), ("shell.placement", "host", rule("e"))),
+    (("systemd.unit", "a.service", rule("a", Action.ANNOTATE)), ("shell.placement", "pod", rule("f"))),
 )
 
 
@@ -64,7 +65,7 @@ class Service:
 
     def flood(self, kind: int, many: int) -> None:
         for number in range(many):
-            self.open(kind, number % 2, old=False)
+            self.open(kind, number % 15, old=False)
 
     def resume(self, which: int, kind: int) -> None:
         if self.dead:
@@ -132,16 +133,16 @@ SETTINGS = st.builds(
     JudgeRules,
     profile=st.sampled_from(["balanced", "balanced", "once"]),
     preexisting=st.sampled_from(Preexisting),
-    burst_after=st.integers(0, 2),
+    burst_after=st.sampled_from([0, 1, 1, 2]),
     max_per_object=st.sampled_from([None, PointsPer(30, 600 * NANOSECONDS)]),
 )
-KINDS = st.sampled_from([*range(len(SHELLS)), 0, 0, 1, 1])
+KINDS = st.sampled_from([0, 0, 0, 1, 1, 1, *range(2, len(SHELLS))])
 CRASH = st.sampled_from([False, False, False, True])
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("open"), KINDS, st.integers(0, 2), st.booleans()),
         st.tuples(st.just("open"), KINDS, st.integers(0, 2), st.booleans()),
-        st.tuples(st.just("flood"), KINDS, st.integers(3, 12)),
+        st.tuples(st.just("flood"), KINDS, st.integers(3, 30)),
         st.tuples(st.just("resume"), st.integers(0, 9), KINDS),
         st.tuples(st.just("go_on"), st.integers(0, 9), st.integers(1, 3)),
         st.tuples(st.just("close"), st.integers(0, 9)),
@@ -150,10 +151,12 @@ STEPS = st.lists(
         st.tuples(st.just("judge"), st.integers(1, 20), CRASH),
         st.tuples(st.just("settle"), CRASH),
         st.tuples(st.just("obey"), st.integers(0, len(POLICIES) - 1)),
+        st.tuples(st.just("obey"), st.integers(1, len(POLICIES) - 1)),
     ),
-    min_size=1,
+    min_size=20,
     max_size=60,
 )
+"""Long ones: what is remembered matters only after a while."""
 
 
 def play(rules: JudgeRules, steps: list[tuple[Any, ...]]) -> Service:
@@ -183,7 +186,10 @@ def reports(service: Service) -> list[Report]:
     return [telling for telling in service.desk.tellings if isinstance(telling, Report)]
 
 
-SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+SLOW = settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+"""Half of the examples fold, release and cap something; most suppress."""
 
 
 @SLOW

@@ -41,9 +41,9 @@ _SLICE: Final = re.compile(r"[A-Za-z0-9:_.@\\-]{1,240}\.slice")
 
 _CRI: Final = frozenset({"cri-containerd", "crio"})
 """Runtimes that run nothing but containers of pods."""
-_RUNTIMES: Final = frozenset({"docker", "libpod", "libpod-payload", "nerdctl", "buildkit", "containerd"})
 _MONITORS: Final = frozenset({"crio-conmon", "libpod-conmon"})
 _FULL_ID: Final = 64
+"""Of a container of Docker and podman; shorter hex outside of pods may be anything."""
 _QOS: Final = frozenset({"burstable", "besteffort", "guaranteed"})
 _KUBERNETES: Final = "k8s.io"
 """containerd's name for the containers of kubelet, and their cgroup if kubelet gives no parent."""
@@ -134,8 +134,8 @@ def _read(path: str, depth: int) -> Cgroup:
     if ":" in path:
         names = [part for name in names for part in _split_colons(name)]
     up = _levels_up(names)
-    # a depth that the path itself exceeds is none: then the two were not seen by the same reader
-    shared = depth - up if up and depth >= up else -1
+    # negative too if the path goes further up than pid 1: then the two were not seen by the same reader
+    shared = depth - up if up else -1
     if up < len(names):
         return _named(names[up:], shared, up)
     if shared == 0:
@@ -160,7 +160,7 @@ def _named(names: list[str], shared: int, up: int) -> Cgroup:
         runtime, found = _container(name)
         if found and (decided := _by_runtime(runtime, found, names, in_pods=in_pods)):
             return decided
-        if runtime in _RUNTIMES or len(found) == _FULL_ID:
+        if len(found) == _FULL_ID:
             container_id = container_id or found
     if in_pods:
         return Cgroup(basis=CgroupBasis.AMBIGUOUS)

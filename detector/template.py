@@ -35,7 +35,7 @@ _VARYING: Final = re.compile(
             (?![0-9])
         )
         # One mark for hex and numbers: of 43 ids in hex of eight digits, one has no letter.
-      | (?P<n> {_START} (?:0[xX])? {_HEX}{{8,}}+ {_END} | 0[xX]{_HEX}++ | [0-9]++ (?: \.[0-9]++ )*+ )
+      | (?P<n> {_START} {_HEX}{{8,}}+ {_END} | 0[xX]{_HEX}++ | [0-9]++ (?: \.[0-9]++ )*+ )
     )
     """,
     re.VERBOSE,

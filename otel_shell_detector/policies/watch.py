@@ -1,7 +1,7 @@
 """Policies that follow their files while the service runs.
 
-Each second the files are looked at: their names, what they lead to, and what ``stat`` tells of them. If that
-is another than before they are read; if they cannot be used, the policies of before stay in force, however
+Each second the files are looked at: their names, and what ``stat`` tells of what they lead to. If that is
+another than before they are read; if they cannot be used, the policies of before stay in force, however
 long it takes. So a mistake makes no noise and silences nothing.
 
 A ConfigMap that is mounted as a directory changes at one instant, by a symbolic link (``..data``) to another
@@ -63,9 +63,10 @@ class PolicyWatcher:
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more; returns when nothing is called any more."""
+        """Look no more; returns when nothing is called any more. May be called without a start."""
         self._asked_to_stop.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def tick(self) -> None:
         """Look once; load what changed."""
@@ -138,6 +139,6 @@ def _identity(path: Path) -> tuple[str, ...]:
     try:
         stat = path.stat()
         numbers = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-        return (str(path), str(path.resolve()), *map(str, numbers))
+        return (str(path), *map(str, numbers))
     except OSError as error:
         return (str(path), str(error.strerror))

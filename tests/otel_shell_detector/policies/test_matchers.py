@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.policy import FIELDS, Action, Matcher, Operator, Rule
@@ -131,6 +131,7 @@ def test_what_is_no_matcher_is_told_with_its_place(text: str, told: str) -> None
     assert str(error.value) == told
 
 
+@settings(deadline=None)
 @given(
     st.text(max_size=40) | st.text(alphabet="ab.=!~,{}\"\\ \nxu0'", max_size=30).map("process.owner".__add__)
 )
@@ -221,6 +222,7 @@ CONDITIONS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(CONDITIONS, min_size=1, max_size=4), st.dictionaries(st.sampled_from(NAMES), TEXTS))
 def test_matchers_accept_what_alertmanagers_would(
     conditions: list[Condition], labels: dict[str, str]
@@ -250,6 +252,7 @@ def test_matchers_accept_what_alertmanagers_would(
         (r"\w", ["a", "_"], ["é"]),
         (r"\\xff", [r"\xff"], ["ÿ"]),
         (".", ["x", "\U0001f600"], ["\ud800"]),
+        (r"\\ud800", ["\ud800", r"\ud800"], [""]),
     ],
 )
 def test_patterns_match_the_whole_text(pattern: str, matches: list[str], misses: list[str]) -> None:

@@ -331,6 +331,12 @@ def test_a_running_service_follows_a_config_map_within_five_seconds(config_map: 
         watcher.stop()
 
 
+def test_what_was_not_started_is_stopped_all_the_same(tmp_path: Path) -> None:
+    watched = Watched(tmp_path)
+    watched.watcher.stop()
+    assert watched.told == []
+
+
 def test_a_failure_of_looking_is_told_and_looking_goes_on(
     config_map: ConfigMap, monkeypatch: pytest.MonkeyPatch
 ) -> None:

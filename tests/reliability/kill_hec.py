@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 import socket
 import struct
 import threading
@@ -20,14 +20,22 @@ if TYPE_CHECKING:
 
 TIMEOUT_S: Final = 0.3
 """How long the service is configured to wait for a reply."""
+_EVENT_ID: Final = re.compile(rb'"event_id":"([^"]+)"')
+_FORGOTTEN: Final = "accepted, not indexed"
 _RESET: Final = struct.pack("ii", 1, 0)
+
+
+def _id_of(body: bytes) -> str:
+    found = _EVENT_ID.search(body)
+    assert found, body
+    return found[1].decode()
 
 
 class UnreliableHec(ScriptedHec):
     """Half of what is sent to it goes wrong, until :attr:`is_reliable`.
 
-    ``bodies`` holds what was taken by id, in order of the first time; ``taken`` counts how often.
-    ``unequal`` are ids that came with different bytes, taken or not.
+    ``bodies`` holds what was taken by id, ``taken`` counts how often. ``unequal`` are ids that came with
+    different bytes, taken or not.
     """
 
     def __init__(self, random: Random) -> None:
@@ -40,6 +48,7 @@ class UnreliableHec(ScriptedHec):
         """Set whenever events were taken, before that is answered."""
         self._random = random
         self._seen: dict[str, int] = {}
+        self._order: dict[str, None] = {}
         self._keeping = threading.Lock()
         self._ways: dict[str, tuple[int, Callable[[Request], Answer]]] = {
             "well": (50, self._index),
@@ -49,10 +58,19 @@ class UnreliableHec(ScriptedHec):
             "taken, too late": (4, lambda _: Answer(takes=ALL, raw=self._too_late())),
             "not taken, reset": (6, lambda request: Answer(raw=self._reset(request))),
             "not taken, too late": (4, lambda _: Answer(raw=self._too_late())),
-            "accepted, not indexed": (8, self._forget),
+            _FORGOTTEN: (8, self._forget),
             "busy": (10, lambda _: refusal(503, 9)),
         }
         super().__init__()
+
+    def in_order(self) -> list[bytes]:
+        """What was taken, in the order in which it was taken first.
+
+        If the sender was told that something is accepted, and it was not, then that moment counts: what comes
+        next is sent without waiting for the acknowledgement, so it may well be taken before.
+        """
+        with self._keeping:
+            return [self.bodies[event_id] for event_id in self._order if event_id in self.bodies]
 
     @staticmethod
     def _read(stream: Any, number: int) -> Request | None:
@@ -70,9 +88,13 @@ class UnreliableHec(ScriptedHec):
         if not self.is_reliable:
             weights = [weight for weight, _ in self._ways.values()]
             [way] = self._random.choices(list(self._ways), weights)
-        answer = self._ways[way][1](request)
+        # Without the events, which are kept here: to read them once more would take most of the time.
+        answer = self._ways[way][1](replace(request, body=b""))
         with self._keeping:
             self.answers[way] += 1
+            if answer.takes or way == _FORGOTTEN:
+                for event_id in events:
+                    self._order.setdefault(event_id)
             if answer.takes:
                 self.taken.update(events.keys())
                 for event_id, body in events.items():
@@ -86,7 +108,7 @@ class UnreliableHec(ScriptedHec):
 
     def _note(self, request: Request) -> dict[str, bytes]:
         """The events of a request by id; those whose bytes are not those of before are noted."""
-        events = {json.loads(body)["event"]["event_id"]: body for body in request.body.split(b"\n")}
+        events = {_id_of(body): body for body in request.body.split(b"\n")}
         with self._keeping:
             self.unequal.update(
                 event_id

@@ -144,7 +144,7 @@ def _envelope(
 
 
 def verdict(wanted: Mapping[Key, Expected], bodies: Sequence[bytes]) -> list[str]:
-    """What is wrong with what was delivered: ``bodies``, one of each id, in order of their first delivery."""
+    """What is wrong with what was delivered: one body of each id, in the order of their first delivery."""
     wrong: list[str] = []
     delivered: dict[Key, dict[str, Any]] = {}
     sessions: dict[tuple[object, ...], str] = {}

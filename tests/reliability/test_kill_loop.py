@@ -135,7 +135,7 @@ def test_what_was_accepted_is_told_and_nothing_else_however_often_the_service_is
         wanted = expected(fleet.shells())
         _wait_for({key for key, each in wanted.items() if each.at_the_end}, hec, 150)
         is_ready, status = lives.is_ready(), lives.terminate()
-    bodies = list(hec.bodies.values())
+    bodies = hec.in_order()
     store = SqliteStore(lives.state)
     waiting, dead = sum(store.backlog().values()), dict(store.count_dead_letters())
     store.close()

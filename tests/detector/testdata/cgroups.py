@@ -801,6 +801,13 @@ HOSTILE: Final = (
         "0::/system.slice/a:b:c.service",
         unit("a:b:c.service", "system.slice"),
     ),
+    Row(
+        "a bare root beside a relative path",
+        "the root is not pid 1's",
+        "4:memory:/../a\n0::/",
+        unknown(Basis.AMBIGUOUS),
+        "0::/init.scope",
+    ),
     Row("a part of a uid, outside of pods", "no pod", "0::/podB/c2", HOST_PATH),
     Row("dots in the middle", "a name as any other", "0::/a/../system.slice", HOST_PATH),
     Row(

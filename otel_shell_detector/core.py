@@ -49,8 +49,7 @@ IDLE_TURN_S: Final = 0.1
 ACCEPT_TIMEOUT_S: Final = 4.0
 """How long a worker waits for its records to be durable: the collector's exporter gives up after 5 s."""
 CALL_TIMEOUT_S: Final = 90.0
-"""How long delivery waits for the store; longer than an fsync on a bad day, and than a start with much to
-read."""
+"""How long delivery waits for the store: longer than a bad fsync, or a start with much to read, takes."""
 HEARTBEAT_NS: Final = 60_000_000_000
 """Service time is stored that often at least."""
 MAX_PENDING: Final = 10_000
@@ -221,6 +220,7 @@ class Core:
 
     def _run(self) -> None:
         try:
+            self.turn(0)  # reads the store
             while not self._closing.is_set():
                 self.turn(IDLE_TURN_S)
             self._finish()
@@ -233,7 +233,7 @@ class Core:
 
     def turn(self, wait_s: float) -> None:
         """One turn; waits at most ``wait_s`` for work. Called by the core's own thread alone."""
-        submissions, calls = self._drain(wait_s if self._recovered.is_set() else 0)
+        submissions, calls = self._drain(wait_s)
         try:
             if self._in_doubt:
                 self._recover()

@@ -214,14 +214,18 @@ def test_a_stop_does_not_wait_for_the_end_of_a_backoff_before_it_tries_once_more
 class Unreadable(MemoryStore):
     """A store whose disk gives errors."""
 
+    attempts = 0
+
     def rewind(self) -> None:
+        self.attempts += 1
         raise StoreError("input/output error")
 
 
 def test_a_stop_is_heard_while_the_store_cannot_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wiring, "store", lambda settings: Unreadable())
+    store = Unreadable()
+    monkeypatch.setattr(wiring, "store", lambda settings: store)
     settings = load(
         None,
         {
@@ -236,6 +240,7 @@ def test_a_stop_is_heard_while_the_store_cannot_be_read(
     starting.start()
     starting.join(1)
     assert starting.is_alive()
+    assert 1 <= store.attempts <= 20  # ten a second, not as many as a CPU can
     assert service.not_ready() == {"core": "does not accept records"}
     asked.set()
     starting.join(60)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 ROOT: Final = Path(__file__).parents[2]
 _PREFIX: Final = "OTEL_SHELL_DETECTOR_"
@@ -163,9 +163,20 @@ class Hec(Protocol):
 
 
 class Service:
-    """``serve``, delivering to a HEC server. ``more`` is of the configuration, as in the environment."""
+    """``serve``, delivering to a HEC server.
 
-    def __init__(self, started: Started, name: str, splunk: Hec, **more: str) -> None:
+    ``more`` is of the configuration, as in the environment; ``environment`` is of the process beside it.
+    """
+
+    def __init__(
+        self,
+        started: Started,
+        name: str,
+        splunk: Hec,
+        environment: Mapping[str, str] | None = None,
+        /,
+        **more: str,
+    ) -> None:
         self.name, self._splunk, self._started = name, splunk, started
         token = started.folder / "token"
         token.write_text("00000000-0000-0000-0000-000000000000\n")
@@ -181,7 +192,8 @@ class Service:
             "EXPORTER__HEC__SOURCE": name,
             "EXPORTER__HEC__ACK": str(splunk.ack).lower(),
         } | more
-        self._environment = environment_without_keys() | {_PREFIX + key: value for key, value in keys.items()}
+        self._environment = environment_without_keys() | dict(environment or {})
+        self._environment |= {_PREFIX + key: value for key, value in keys.items()}
         self._starts = 0
         self.start()
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from detector.types import Record, Step
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600 if os.environ.get("SOAK") else 900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200 if os.environ.get("SOAK") else 1800)]
 
 NODES: Final = 500
 SHELLS: Final = 200

@@ -91,6 +91,13 @@ def test_a_burst_that_is_due_counts_on_until_it_is_settled() -> None:
     assert (burst.count, burst.first_ns, burst.last_ns) == (2, ns(3), ns(HOUR))
 
 
+def test_a_burst_spans_its_openings_in_whichever_order_they_come() -> None:
+    desk = Desk(JudgeRules(burst_after=1))
+    desk.hear(0, *(opened(at, PROBE, pid=at) for at in (1, 30, 50, 20, 40)))
+    [burst] = desk.run_to(HOUR)
+    assert (burst.first_ns, burst.last_ns) == (ns(20), ns(50))
+
+
 def test_what_floods_every_node_is_told_by_ten_of_them_and_else_as_one_over_all() -> None:
     desk = Desk()
     told = [

@@ -64,7 +64,8 @@ def test_the_first_scrape_of_a_node_that_shows_a_shell_each_month_is_not_forgott
     desk = Desk()
     for month in range(1, 13):
         desk.hear(month * 29 * DAY, opened(month * 29 * DAY, CRON, first_scrape=0 if month == 1 else None))
-    assert desk.kinds()["node"] == 1
+    young = opened(360 * DAY, context(template="new"), first_scrape=359.5 * DAY)
+    assert novelties(desk, (360 * DAY, young)) == [True]
     desk.hear(500 * DAY, opened(500 * DAY, CRON, first_scrape=499 * DAY))
     [note] = [note for note in desk.notes.values() if note.kind == "node"]
     assert note.value == {"first_ns": opened(499 * DAY, CRON).envelope_ns}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import apsw
 
 from detector.events import Lane
-from store.seams import Position, StoreError
+from store.seams import Position, StoreDamaged, StoreError
 from telemetry import metrics
 
 if TYPE_CHECKING:
@@ -51,7 +51,10 @@ class Tally:
 
 
 class Database:
-    """A connection and the tally of its file. Every error of SQLite leaves as :class:`StoreError`."""
+    """A connection and the tally of its file.
+
+    Every error of SQLite leaves as :class:`StoreError`, or :class:`StoreDamaged`.
+    """
 
     def __init__(self, connection: apsw.Connection) -> None:
         self.connection = connection
@@ -74,7 +77,7 @@ class Database:
             self._roll_back()
             if isinstance(error, apsw.Error):
                 self.on_error(error)
-                raise StoreError(f"{doing}: {error}") from error
+                raise told(doing, error) from error
             raise
 
     def _roll_back(self) -> None:
@@ -91,7 +94,7 @@ class Database:
         try:
             return self.connection.execute(statement, values).fetchall()
         except apsw.Error as error:
-            raise StoreError(f"{doing}: {error}") from error
+            raise told(doing, error) from error
 
     def write(self, statement: str, *values: Stored) -> int:
         """One statement of a transaction; returns how many rows it changed."""
@@ -101,6 +104,13 @@ class Database:
     def write_many(self, statement: str, rows: Sequence[Sequence[Stored]]) -> None:
         """One statement of a transaction, once for each row."""
         self.connection.executemany(statement, rows)
+
+
+def told(doing: str, error: apsw.Error) -> StoreError | StoreDamaged:
+    """What the caller is told of an error of SQLite."""
+    if isinstance(error, apsw.CorruptError | apsw.NotADBError):
+        return StoreDamaged(f"{doing}: {error}")
+    return StoreError(f"{doing}: {error}")
 
 
 def _nothing(_: apsw.Error) -> None:

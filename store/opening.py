@@ -59,8 +59,8 @@ class _Damaged(Exception):  # noqa: N818  says what the file is
 def make_folder(folder: Path) -> None:
     """Make a folder and what is above it, for their owner alone; one that exists stays as it is.
 
-    SQLite syncs the folder of its files and nothing above it: without the sync here a loss of power soon after
-    the first start could take the folder, with all that was accepted.
+    SQLite syncs the folder of its files and nothing above it: without the sync here a loss of power soon
+    after the first start could take the folder, with all that was accepted.
     """
     for each in (*reversed(folder.parents), folder):
         if not each.exists():

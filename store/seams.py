@@ -209,6 +209,13 @@ class StoreError(Exception):
     """The store could not do what it was asked, and nothing of it was done; it may be asked again."""
 
 
+class StoreDamaged(Exception):  # noqa: N818  says what is so
+    """What is stored was damaged while it was open: only opening it again sets that aside and goes on.
+
+    Any method may raise it. It is no :class:`StoreError`, for asking again is of no use.
+    """
+
+
 class CannotOpenStore(Exception):  # noqa: N818  says what is so
     """There is no store to work with: held by another process, written by a newer version, not permitted.
 

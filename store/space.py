@@ -29,6 +29,7 @@ import apsw
 
 from detector.events import Lane
 from detector.types import NANOSECONDS
+from store.database import told
 from store.seams import StoreError
 from telemetry import events as log
 from telemetry import metrics
@@ -134,7 +135,7 @@ class Space:
         try:
             pages: int = connection.pragma("page_count") - connection.pragma("freelist_count")
         except apsw.Error as error:
-            raise StoreError(f"measuring the state: {error}") from error
+            raise told("measuring the state", error) from error
         metrics.STATE_USED.set(pages * self._page_bytes)
         return pages * self._page_bytes
 

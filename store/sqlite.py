@@ -6,7 +6,8 @@ Theory of operation
 There is exactly one connection, used by one thread: SQLite before 3.51.3 could corrupt a write-ahead log that
 two connections write, and one connection needs no shared memory. What a method changes, it changes in one
 transaction; when the method returns, that is on the disk. When it raises :class:`StoreError`, nothing was
-changed, in the file or in memory, and it may be called again.
+changed, in the file or in memory, and it may be called again. :class:`StoreDamaged` is for good: the file was
+damaged under the open connection, and whoever opens it again carries over what is readable.
 
 The folder holds ``state.db`` with its write-ahead log ``state.db-wal``. Folder and files are for their owner
 alone (0700, 0600).
@@ -39,7 +40,7 @@ from store.journal import JournalTable
 from store.lock import Lock
 from store.opening import make_folder, open_state
 from store.outbox import OutboxTable
-from store.seams import CannotOpenStore, StoreError
+from store.seams import CannotOpenStore, StoreDamaged, StoreError
 from store.sessions import SessionTable
 from store.space import Ballast, Space
 
@@ -88,7 +89,7 @@ class SqliteStore:
             except BaseException:
                 self._database.connection.close()
                 raise
-        except (OSError, apsw.Error, StoreError) as error:
+        except (OSError, apsw.Error, StoreError, StoreDamaged) as error:
             self._lock.release()
             raise CannotOpenStore(f"state.path: {folder}: {error}: want a directory to write to") from error
         except BaseException:

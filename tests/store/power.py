@@ -265,9 +265,9 @@ class Disk:
     def replace(self, path: Path, content: bytes) -> None:
         """Put bytes into a file for good, as no step of anybody: damage, or what another version left."""
         path.write_bytes(content)
-        file = self.file(path)
-        file.synced, file.since = content, ()
-        self.folder(path.parent).sync()
+        folder = self.folder(path.parent)
+        folder.sync()
+        folder.synced[path.name] = File(content)
 
     @contextmanager
     def watching(self) -> Iterator[None]:

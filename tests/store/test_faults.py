@@ -151,7 +151,7 @@ def test_a_read_that_fails_is_told_and_repeated(tmp_path: Path, disk: FaultyDisk
     fill(store)
     wanted = READS[name](store) if name not in {"append", "commit", "read"} else None
     # Nothing is in the cache: each page is read again.
-    store._database.connection.pragma("wal_checkpoint(TRUNCATE)")
+    store._database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     store._database.connection.pragma("cache_size", 0)
     store._database.connection.pragma("shrink_memory")
     store.rewind()

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import apsw
@@ -18,6 +15,7 @@ from store.space import BALLAST_BYTES
 from store.sqlite import SqliteStore
 from telemetry import metrics
 from tests.store.faults import FaultVfs
+from tests.store.real_disks import IN_MEMORY, run_on_disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -228,32 +226,13 @@ print("done")
 """
 
 
-def run_on_small_disk(folder: Path, program: str) -> list[str]:
-    """Run a program on a file system of 16 MiB in memory, in a mount namespace; returns what it prints."""
-    if os.geteuid() != 0 or shutil.which("unshare") is None:
-        pytest.skip("mounting a small file system takes root and unshare(1)")
-    mount = f"mount -t tmpfs -o size=16m tmpfs {folder}"
-    allowed = subprocess.run(["unshare", "-m", "sh", "-c", mount], capture_output=True, check=False)
-    if allowed.returncode:
-        pytest.skip(f"mounting a small file system is not allowed here: {allowed.stderr.decode()}")
-    command = f'{mount} && exec "$0" "$@"'
-    ran = subprocess.run(
-        ["unshare", "-m", "sh", "-c", command, sys.executable, "-c", program, str(folder)],
-        capture_output=True,
-        check=False,
-        timeout=100,
-    )
-    assert ran.returncode == 0, ran.stderr.decode()
-    return [line for line in ran.stdout.decode().splitlines() if "store." not in line]
-
-
 def test_a_real_disk_fills_and_has_space_again(tmp_path: Path) -> None:
-    assert run_on_small_disk(tmp_path, REAL_DISK) == ["done"]
+    assert run_on_disk(IN_MEMORY, tmp_path, REAL_DISK) == ["done"]
 
 
 def test_a_disk_that_is_read_only_is_refused_at_the_start(tmp_path: Path) -> None:
-    """Linux remounts no disk read-only on which a file is open for writing; the other faults stand for it."""
-    assert run_on_small_disk(tmp_path, READ_ONLY) == ["refused", "done"]
+    """What happens to one that turns so later is in :mod:`tests.store.test_running`."""
+    assert run_on_disk(IN_MEMORY, tmp_path, READ_ONLY) == ["refused", "done"]
 
 
 # --- the limit

@@ -56,7 +56,7 @@ STEPS = {
     *("sync state.db", "sync state.db-journal", "sync state.db-wal", "sync state.db.fresh"),
     *("sync state", "sync disk", "truncate state.db", "truncate state.db-wal"),
     *("delete state.db-journal", "delete state.db-wal"),
-    *("rename state.db", "rename state.db.fresh", "rename state.db.salvaged"),
+    *("rename state.db", "rename state.db-wal", "rename state.db.fresh", "rename state.db.salvaged"),
 }
 """All that the store does to the disk, as an operation and the file that it is done to."""
 
@@ -97,8 +97,8 @@ class World:
             self.service.stop()
             self.service = None
 
-    def replace_state(self, content: bytes) -> None:
-        path = self.folder / "state.db"
+    def replace(self, name: str, content: bytes) -> None:
+        path = self.folder / name
         if self.disk is None:
             path.write_bytes(content)
         else:
@@ -152,11 +152,21 @@ def version_1(path: Path) -> bytes:
     return content
 
 
-def damaged(path: Path) -> bytes:
-    """A bit of the header is flipped: everything can be carried over."""
-    content = bytearray(path.read_bytes())
-    content[71] ^= 4
-    return bytes(content)
+def write_version_1(world: World) -> None:
+    world.down()
+    world.replace("state.db", version_1(world.folder / "state.db"))
+
+
+def damage(world: World) -> None:
+    """The service is killed and a bit of the header flips: everything can be carried over, the log too."""
+    world.up()
+    names = ("state.db", "state.db-wal")
+    content, log = (bytearray((world.folder / name).read_bytes()) for name in names)
+    assert log
+    world.down()
+    content[18] ^= 4
+    world.replace("state.db", bytes(content))
+    world.replace("state.db-wal", bytes(log))
 
 
 class Story:
@@ -182,11 +192,10 @@ class Story:
         self._say("start", lambda world, _: world.up())
         self._scrapes(13, 16)
         self._say("stop", lambda world, _: world.down())
-        self._say("", lambda world, _: self._rewrite(world, version_1))
+        self._say("", lambda world, _: write_version_1(world))
         self._say("migrate", lambda world, _: world.up())
         self._scrapes(16, 19)
-        self._say("stop", lambda world, _: world.down())
-        self._say("", lambda world, _: self._rewrite(world, damaged))
+        self._say("", lambda world, _: damage(world))
         self._say("salvage", lambda world, _: world.up())
         self._scrapes(19, 21)
         self._say("deliver", lambda world, _: world.up().deliver())
@@ -208,11 +217,6 @@ class Story:
                 assert world.up().accept(*scraped(number))
 
         return scrape
-
-    @staticmethod
-    def _rewrite(world: World, change: Callable[[Path], bytes]) -> None:
-        world.down()
-        world.replace_state(change(world.folder / "state.db"))
 
     def go_on(self, world: World, at: int = 0, *, again: bool = False) -> None:
         """From a start and a part on to the end of it all: everything closes, everything is delivered."""
@@ -274,8 +278,8 @@ class Lived:
 
     def _note(self, operation: str, name: str) -> None:
         names = [name for name, _ in self.story.parts]
-        if self._part == len(names):
-            return
+        if self._part == len(names) or not names[self._part]:
+            return  # that is not of the story
         witness = self.world.witness
         self.moments.append(
             Moment(

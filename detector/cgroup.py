@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import enum
 import re
+from functools import lru_cache
 from typing import Final
 
 from detector.context import Cgroup, Placement
@@ -84,6 +85,7 @@ class CgroupBasis(enum.StrEnum):
 _ORDER: Final = {basis.value: order for order, basis in enumerate(CgroupBasis)}
 
 
+@lru_cache(2048)  # the same processes are read at every scrape
 def read_cgroup(text: str, init: str = "") -> Cgroup:
     """Placement, pod, container and unit by the attribute ``process.cgroup``. Never raises.
 

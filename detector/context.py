@@ -94,6 +94,20 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
+class Kin:
+    """The processes around a shell, as one request or several showed them.
+
+    ``ancestors`` are names, the parent's first, as far as they are known. ``container_init``: whether the
+    shell is the oldest process of its container; ``None`` if that cannot be told.
+    """
+
+    parent: Process
+    ancestors: tuple[str, ...]
+    basis: ContextBasis
+    container_init: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """What is known of a shell beside its own attributes.
 

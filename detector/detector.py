@@ -18,7 +18,7 @@ from detector.output import Output
 
 if TYPE_CHECKING:
     from detector.rules import Rules
-    from detector.types import Arrival, NodeId, Record, ShellId, Step
+    from detector.types import Arrival, NodeId, Record, Sample, ShellId, Step
 
 _NO_ANSWERS: Final[Answers] = {}
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -66,6 +66,16 @@ class Detector:
         """Whether a record has to be journaled before it is answered: its loss could change what is told."""
         node = self._nodes.get(record.node) or Node(record.node, self._rules, self._budget, self._out)
         return node.is_vital(record)
+
+    def is_explained(self, node_id: NodeId, sample: Sample) -> bool:
+        """Whether the parent of a shell is known. Other threads may ask; the answer may be out of date."""
+        node = self._nodes.get(node_id)
+        return node is not None and node.is_explained(sample)
+
+    def sought(self, node_id: NodeId) -> tuple[int, ...]:
+        """Pids of a node whose processes no record held when they were needed. Other threads may ask."""
+        node = self._nodes.get(node_id)
+        return () if node is None else node.sought()
 
     def feed(self, arrival: Arrival, answers: Answers = _NO_ANSWERS) -> None:
         """Take one record, after the deadlines of its node up to its arrival."""

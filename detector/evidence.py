@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from detector.ancestry import dump_process, load_process
+from detector.context import Cgroup, ContextBasis, Kin, Placement
 from detector.types import CommandLine, Evidence
 
 if TYPE_CHECKING:
@@ -22,15 +24,27 @@ Sightings: TypeAlias = bytes
 shells would have Python's garbage collector stop everything for half a second."""
 NONE: Final = b""
 
-_Seen: TypeAlias = tuple[int, Evidence]
+Sighting: TypeAlias = tuple[int, Evidence]
+"""What one sample shows, at its event time."""
 
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
-def add(sightings: Sightings, sample: Sample, known: Sightings = NONE) -> Sightings:
+def of_sample(sample: Sample, cgroup: Cgroup | None) -> Evidence:
+    """What a sample shows of its own process; ``cgroup`` is what its node makes of it."""
+    return Evidence(
+        sample.start_ns,
+        sample.parent_pid,
+        sample.path,
+        sample.owner,
+        sample.command_line,
+        cgroup,
+        sample.labels,
+    )
+
+
+def add(sightings: Sightings, seen: Sighting, known: Sightings = NONE) -> Sightings:
     """With what a sample shows, unless that is in them already, or in those ``known``."""
-    evidence = Evidence(sample.start_ns, sample.parent_pid, sample.path, sample.owner, sample.command_line)
-    seen = sample.time_ns, evidence
     if _adds_nothing(seen, _unpacked(known)):
         return sightings
     return _merged(sightings, [seen])
@@ -60,11 +74,11 @@ def load(dumped: list[Any]) -> Sightings:
     return _packed(map(_read, dumped))
 
 
-def _merged(sightings: Sightings, others: list[_Seen]) -> Sightings:
+def _merged(sightings: Sightings, others: list[Sighting]) -> Sightings:
     known = _unpacked(sightings)
     if all(_adds_nothing(each, known) for each in others):
         return sightings
-    kept: list[_Seen] = []
+    kept: list[Sighting] = []
     seen = Evidence()
     # Two samples of one time that differ: their text decides, so that the order of arrival does not.
     for time_ns, evidence in sorted(known + others, key=lambda item: (item[0], repr(item[1]))):
@@ -75,34 +89,62 @@ def _merged(sightings: Sightings, others: list[_Seen]) -> Sightings:
     return _packed(kept)
 
 
-def _adds_nothing(seen: _Seen, known: list[_Seen]) -> bool:
+def _adds_nothing(seen: Sighting, known: list[Sighting]) -> bool:
     time_ns, evidence = seen
-    return any(evidence == other and since <= time_ns for since, other in known)
+    return any(
+        seen == (since, other) or (since < time_ns and _fill(other, evidence) == other)
+        for since, other in known
+    )
 
 
-def _packed(seen: Iterable[_Seen]) -> Sightings:
+def _packed(seen: Iterable[Sighting]) -> Sightings:
     fields = [(time_ns, *_fields(evidence)) for time_ns, evidence in seen]
     return _encode(fields).encode("ascii") if fields else NONE
 
 
 def _fields(evidence: Evidence) -> tuple[object, ...]:
-    line = evidence.command_line
+    line, cgroup, kin = evidence.command_line, evidence.cgroup, evidence.kin
     return (
         evidence.start_ns,
         evidence.parent_pid,
         evidence.path,
         evidence.owner,
         line and (line.text, line.length, line.sha256),
+        cgroup
+        and (
+            cgroup.placement,
+            cgroup.basis,
+            cgroup.pod_uid,
+            cgroup.container_id,
+            cgroup.unit,
+            cgroup.slice,
+        ),
+        evidence.labels,
+        kin and (dump_process(kin.parent), kin.ancestors, kin.basis, kin.container_init),
     )
 
 
-def _unpacked(sightings: Sightings) -> list[_Seen]:
+def _unpacked(sightings: Sightings) -> list[Sighting]:
     return [_read(each) for each in json.loads(sightings)] if sightings else []
 
 
-def _read(fields: list[Any]) -> _Seen:
-    time_ns, start_ns, parent_pid, path, owner, line = fields
-    return time_ns, Evidence(start_ns, parent_pid, path, owner, line and CommandLine(*line))
+def _read(fields: list[Any]) -> Sighting:
+    time_ns, start_ns, parent_pid, path, owner, line, cgroup, labels, kin = fields
+    return time_ns, Evidence(
+        start_ns,
+        parent_pid,
+        path,
+        owner,
+        CommandLine(*line) if line else None,
+        Cgroup(Placement(cgroup[0]), *cgroup[1:]) if cgroup else None,
+        tuple((name, value) for name, value in labels),
+        _read_kin(kin) if kin else None,
+    )
+
+
+def _read_kin(fields: list[Any]) -> Kin:
+    parent, ancestors, basis, container_init = fields
+    return Kin(load_process(parent), tuple(ancestors), ContextBasis(basis), container_init)
 
 
 def _fill(seen: Evidence, later: Evidence) -> Evidence:
@@ -112,4 +154,7 @@ def _fill(seen: Evidence, later: Evidence) -> Evidence:
         path=seen.path or later.path,
         owner=seen.owner or later.owner,
         command_line=seen.command_line or later.command_line,
+        cgroup=seen.cgroup or later.cgroup,
+        labels=seen.labels or later.labels,
+        kin=seen.kin or later.kin,
     )

@@ -11,20 +11,25 @@ this has held for 60 s of service time.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from detector import evidence
+from detector.ancestry import Ancestry, as_process
 from detector.blindness import Blindness
 from detector.counts import Count
 from detector.identity import BootTime
-from detector.points import invalid_reason
+from detector.points import invalid_reason, sign_of_life, valid_points
 from detector.progress import Progress
-from detector.rules import EXIT_HOLD_NS, MAX_OPEN_BINS, START_TOLERANCE_NS, Rules
+from detector.rules import EXIT_HOLD_NS, MAX_OPEN_BINS, Rules
 from detector.sessions import Shell, State
-from detector.types import CloseReason, Metric, NodeId, Point, Record, Sample, SessionRow, ShellId
+from detector.shells import Shells
+from detector.types import CloseReason, Evidence, NodeId, Point, Record, Sample, SessionRow, ShellId
 from detector.windows import OpenBins, Window
 
 if TYPE_CHECKING:
     from detector.budget import Budget
+    from detector.context import Process
     from detector.output import Output
     from detector.types import Arrival
 
@@ -34,21 +39,30 @@ Answers = Mapping[ShellId, SessionRow]
 """What the store remembers of identities that are not in memory."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Fed:
+    """A record that is being fed, with what the store remembers, and all its processes by pid."""
+
+    arrival: Arrival
+    answers: Answers
+    processes: Mapping[int, Process]
+
+
 class Node:
     """The state of one node."""
 
     def __init__(self, node: NodeId, rules: Rules, budget: Budget, out: Output) -> None:
         self._id = node
         self._rules = rules
-        self._budget = budget
         self._out = out
         self._boot = BootTime()
         self._progress = Progress(rules.window_ns)
-        self._shells: dict[ShellId, Shell] = {}
-        self._absent: dict[Shell, int] = {}
-        """Since when (service time) an open session's shell is absent, in that order."""
+        self._shells = Shells(budget)
         self._bins = OpenBins()
         self._blindness = Blindness()
+        self._ancestry = Ancestry()
+        self._first_ns = 0
+        """Event time of the first scrape that is known."""
         self._ran_ns = 0
         self.last_frame_ns = 0
 
@@ -60,7 +74,7 @@ class Node:
 
     def open_sessions(self) -> int:
         """How many sessions are open."""
-        return sum(shell.state is State.OPEN for shell in self._shells.values())
+        return sum(shell.state is State.OPEN for shell in self._shells)
 
     def unknown(self, record: Record) -> Iterator[ShellId]:
         """The identities of a record for which the store must be asked before the record is fed."""
@@ -76,9 +90,19 @@ class Node:
     def is_vital(self, record: Record) -> bool:
         """Whether losing a record could change what is told, or has to be journaled before it is answered.
 
-        A record without shells only shows that the node was scraped, and which boot time it has.
+        A record without shells only shows that the node was scraped, and which boot time it has; or it holds
+        processes that were asked for.
         """
-        return bool(record.samples) or not self._boot.knows(record.init_start_ns)
+        return bool(record.samples or record.processes) or not self._boot.knows(record.init_start_ns)
+
+    def sought(self) -> tuple[int, ...]:
+        """Pids of parents that no record held yet. Other threads may ask."""
+        return self._ancestry.sought
+
+    def is_explained(self, sample: Sample) -> bool:
+        """Whether the parent of that shell is known already. Other threads may ask."""
+        shell = self._shells.get(self._identify(sample, 0))
+        return shell is not None and shell.explained
 
     def due_ns(self) -> int | None:
         """The earliest deadline (service time)."""
@@ -89,7 +113,7 @@ class Node:
         window_due = self._bins.deadline_ns()
         if window_due is not None:
             yield window_due, 0
-        gone = next((since for shell, since in self._absent.items() if self._may_exit(shell)), None)
+        gone = next((since for shell, since in self._shells.absences() if self._may_exit(shell)), None)
         if gone is not None:
             yield gone + EXIT_HOLD_NS, 1
         # While a window is open there may be candidates; without one every shell here is an open session.
@@ -103,31 +127,17 @@ class Node:
     # --- checkpoints
 
     def dump(self) -> dict[str, Any]:
-        """Everything that was not handed in, as JSON has it.
-
-        A window of a session that has closed is left out: it changes nothing any more.
-        """
-        numbers = {shell: number for number, shell in enumerate(self._shells.values())}
+        """Everything that was not handed in, as JSON has it."""
         return {
             "boot": self._boot.dump(),
             "progress": self._progress.dump(),
             "blindness": self._blindness.without_memory,
+            "ancestry": self._ancestry.dump(),
+            "first_ns": self._first_ns,
             "ran_ns": self._ran_ns,
             "last_frame_ns": self.last_frame_ns,
-            "shells": [shell.dump() for shell in self._shells.values()],
-            "absent": [[numbers[shell], since_ns] for shell, since_ns in self._absent.items()],
-            "bins": [
-                [
-                    number,
-                    item.deadline_ns,
-                    [
-                        [numbers[shell], window.dump()]
-                        for shell, window in item.windows.items()
-                        if shell in numbers
-                    ],
-                ]
-                for number, item in self._bins.items()
-            ],
+            **self._shells.dump(),
+            "bins": self._bins.dump(self._shells.numbers()),
         }
 
     def load(self, dumped: dict[str, Any], made_with: Rules) -> None:
@@ -138,16 +148,11 @@ class Node:
         self._boot.load(dumped["boot"])
         self._progress.load(dumped["progress"], made_with.window_ns)
         self._blindness = Blindness(dumped["blindness"])
+        self._ancestry.load(dumped["ancestry"])
+        self._first_ns = dumped["first_ns"]
         self._ran_ns, self.last_frame_ns = dumped["ran_ns"], dumped["last_frame_ns"]
-        shells = [Shell.load(self._id, each) for each in dumped["shells"]]
-        self._absent = {shells[number]: since_ns for number, since_ns in dumped["absent"]}
-        for number, deadline_ns, windows in dumped["bins"]:
-            item = self._bins.open(number, deadline_ns)
-            for of, window in windows:
-                item.windows[shells[of]] = Window.load(window)
-                shells[of].open_windows += 1
-        self._shells = {shell.id: shell for shell in shells}
-        self._budget.used += len(self._shells)
+        shells = self._shells.load(self._id, dumped)
+        self._bins.load(dumped["bins"], shells)
         if (made_with.window_ns, made_with.horizon_ns) != (self._rules.window_ns, self._rules.horizon_ns):
             for shell in shells:
                 shell.rebase(made_with, self._rules)
@@ -166,7 +171,7 @@ class Node:
                 for number, item in self._bins.close_due():
                     self._close_bin(number, item.windows, due_ns)
             elif rank == 1:
-                gone = [shell for shell, since in self._absent.items() if since + EXIT_HOLD_NS <= due_ns]
+                gone = [shell for shell, since in self._shells.absences() if since + EXIT_HOLD_NS <= due_ns]
                 for shell in filter(self._may_exit, gone):
                     self._close(shell, CloseReason.EXITED, due_ns)
             else:
@@ -187,10 +192,14 @@ class Node:
         record = arrival.record
         self.last_frame_ns = arrival.service_ns
         self._boot.see(record.init_start_ns)
+        self._ancestry.learn(record.processes)
+        self._first_ns = self._first_ns or min(
+            (*record.probe_times_ns, *(sample.time_ns for sample in record.samples)), default=0
+        )
+        processes = {each.pid: each for each in (*map(as_process, record.samples), *record.processes)}
+        fed = _Fed(arrival, answers, processes)
         touched = [
-            shell
-            for sample in record.samples
-            if (shell := self._feed_sample(sample, arrival, answers)) is not None
+            shell for sample in record.samples if (shell := self._feed_sample(sample, fed)) is not None
         ]
         self._follow(record, touched, arrival.service_ns)
 
@@ -198,56 +207,50 @@ class Node:
         start_ns = self._boot.correct(sample.start_ns, init_start_ns)
         return ShellId(self._id, sample.host, sample.pid, start_ns, sample.name)
 
-    def _feed_sample(self, sample: Sample, arrival: Arrival, answers: Answers) -> Shell | None:
+    def _feed_sample(self, sample: Sample, fed: _Fed) -> Shell | None:
         if self._blindness.found(sample):
             self._out.blind(self._id)
-        valid = self._evidence(sample)
+        valid = valid_points(sample.points, self._out.count)
         positive = any(point.value for point in valid)
-        shell_id = self._identify(sample, arrival.record.init_start_ns)
+        shell_id = self._identify(sample, fed.arrival.record.init_start_ns)
         if shell_id.start_ns != sample.start_ns:
             self._out.count(Count.START_CORRECTED)
         shell = self._shells.get(shell_id)
         if shell is None:
             shell = Shell(shell_id)
-            if self._budget.exhausted():
-                self._tell_untracked(shell, sample, valid, arrival, answers)
+            if not self._shells.add(shell):
+                self._tell_untracked(shell, sample, valid, fed)
                 return None
-            self._shells[shell_id] = shell
-            self._budget.used += 1
-        if positive and not shell.known:
-            self._recall(shell, self._out.row(shell_id) or answers.get(shell_id))
-        self._add_points(shell, sample, valid, arrival)
-        sign_ns = _sign_of_life(sample, valid)
+        if positive and not shell.recalled:
+            self._recall(shell, self._out.row(shell_id) or fed.answers.get(shell_id))
+        self._add_points(shell, self._sighting(shell, sample, fed), valid, fed.arrival)
+        sign_ns = sign_of_life(sample, valid)
         shell.sign_ns = max(shell.sign_ns, sign_ns)
         if self._rules.early and positive and shell.state is State.CANDIDATE:
-            self._open_early(shell, valid, arrival)
+            self._open_early(shell, valid, fed.arrival)
         self._forget_if_empty(shell)
         return shell
 
-    def _evidence(self, sample: Sample) -> list[Point]:
-        valid = []
-        for point in sample.points:
-            reason = invalid_reason(point)
-            if reason is not None:
-                self._out.count(reason)
-                continue
-            if point.metric is Metric.CPU and point.value is not None and point.value > 1:
-                self._out.count(Count.POINT_CPU_ABOVE_ONE)
-            valid.append(point)
-        return valid
+    def _sighting(self, shell: Shell, sample: Sample, fed: _Fed) -> evidence.Sighting | None:
+        """What a sample shows, with its record's processes around it; ``None`` if that adds nothing."""
+        seen = evidence.of_sample(sample, self._ancestry.cgroup(sample.cgroup))
+        if shell.has_shown(seen):
+            return None
+        return sample.time_ns, replace(seen, kin=self._ancestry.of_record(sample, fed.processes))
 
     @staticmethod
     def _recall(shell: Shell, row: SessionRow | None) -> None:
         """Apply what is remembered of the identity."""
-        shell.known = True
+        shell.incarnation = 0 if row is None else row.incarnation + 1
         if row is None:
             return
         shell.floor_ns = row.last_seen_ns
-        shell.incarnation = row.incarnation + 1
         if row.reason in _NEVER_RESUMED:
             shell.state = State.CLOSED
 
-    def _add_points(self, shell: Shell, sample: Sample, valid: list[Point], arrival: Arrival) -> None:
+    def _add_points(
+        self, shell: Shell, seen: evidence.Sighting | None, valid: list[Point], arrival: Arrival
+    ) -> None:
         by_bin: dict[int, list[Point]] = {}
         for point in valid:
             by_bin.setdefault(point.time_ns // self._rules.window_ns, []).append(point)
@@ -263,7 +266,7 @@ class Node:
                 window = windows[shell] = Window()
                 shell.open_windows += 1
                 self._out.count(Count.WINDOW_OPENED)
-            conflicts = window.add(sample, points, arrival.wall_ns, shell.sightings)
+            conflicts = window.add(seen, points, arrival.wall_ns, shell.sightings)
             self._out.count(Count.POINT_CONFLICT, conflicts)
 
     def _refusal(self, shell: Shell, number: int) -> Count | None:
@@ -286,16 +289,12 @@ class Node:
             return
         oldest, newest = bounds
         if changed:
-            for shell in self._shells.values():
+            for shell in self._shells:
                 if shell.went_back(newest, self._rules):
                     shell.restart_at(newest, self._rules)
                     self._out.count(Count.CLOCK_WENT_BACK)
         # Candidates too: a session that opens late must not wait for the next scrape to be found absent.
-        for shell in self._shells.values() if changed else touched:
-            if shell.state is State.CLOSED or shell.sign_ns // self._rules.window_ns >= oldest:
-                self._absent.pop(shell, None)
-            elif self._shells.get(shell.id) is shell:
-                self._absent.setdefault(shell, now_ns)
+        self._shells.mark(self._shells if changed else touched, oldest, self._rules.window_ns, now_ns)
 
     # --- sessions
 
@@ -318,13 +317,15 @@ class Node:
         # After all windows of the bin: that of the process which ended counts, whichever of the two comes
         # first here.
         if confirmed:
-            self._close_reused(confirmed, release_ns)
+            for shell in self._shells.superseded({shell.id.pid for shell in confirmed}):
+                self._close(shell, CloseReason.PID_REUSED, release_ns)
 
     def _open(self, shell: Shell, release_ns: int, window: Window) -> None:
         shell.state = State.OPEN
         span = shell.total.span(self._rules.window_ns)
         shell.notified(span.window_end_ns)
-        self._out.opened(shell, span, release_ns, window.arrived_ns)
+        self._explain(shell)
+        self._out.opened(shell, span, release_ns, window.arrived_ns, self._first_ns)
 
     def _open_early(self, shell: Shell, valid: list[Point], arrival: Arrival) -> None:
         """Open at the first positive point, with what its window, which stays open, holds so far."""
@@ -336,7 +337,15 @@ class Node:
         shell.early_bin = number
         shell.state = State.OPEN
         shell.notified((number + 1) * self._rules.window_ns)
-        self._out.opened_early(shell, window, arrival.service_ns)
+        self._out.opened_early(shell, window, arrival.service_ns, self._first_ns)
+
+    def _explain(self, shell: Shell) -> None:
+        """Before something is told: a parent that came with another record counts now."""
+        if not shell.explained:
+            seen = evidence.resolve(shell.sightings)
+            kin = self._ancestry.earlier(seen.parent_pid, seen.start_ns)
+            if kin is not None:
+                shell.saw(evidence.add(shell.sightings, (shell.sign_ns, Evidence(kin=kin))))
 
     def _renotify(self, shell: Shell, number: int, release_ns: int) -> None:
         end_ns = (number + 1) * self._rules.window_ns
@@ -345,26 +354,16 @@ class Node:
             return
         shell.ordinal += 1
         shell.notified(end_ns)
+        self._explain(shell)
         self._out.ongoing(shell, since, release_ns)
 
-    def _close_reused(self, confirmed: list[Shell], release_ns: int) -> None:
-        """A pid has one process at a time: of two sessions with starts apart the earlier one is over."""
-        of_pid: dict[int, list[Shell]] = {shell.id.pid: [] for shell in confirmed}
-        for shell in self._shells.values():
-            if shell.id.start_ns and shell.id.pid in of_pid and shell.total.windows:
-                of_pid[shell.id.pid].append(shell)
-        for shells in of_pid.values():
-            latest_ns = max((shell.id.start_ns for shell in shells), default=0)
-            for shell in shells:
-                if latest_ns - shell.id.start_ns > START_TOLERANCE_NS:
-                    self._close(shell, CloseReason.PID_REUSED, release_ns)
-
     def _close_everything(self, reason: CloseReason, release_ns: int) -> None:
-        for shell in list(self._shells.values()):
+        for shell in list(self._shells):
             self._close(shell, reason, release_ns)
 
     def _close(self, shell: Shell, reason: CloseReason, release_ns: int) -> None:
         shell.state = State.CLOSED
+        self._explain(shell)
         self._out.closed(shell, reason, release_ns)
         self._drop(shell)
 
@@ -373,21 +372,20 @@ class Node:
         shell: Shell,
         sample: Sample,
         valid: list[Point],
-        arrival: Arrival,
-        answers: Answers,
+        fed: _Fed,
     ) -> None:
         """Open and close a shell beyond the ceiling at once, from this sample alone."""
-        self._recall(shell, self._out.row(shell.id) or answers.get(shell.id))
+        self._recall(shell, self._out.row(shell.id) or fed.answers.get(shell.id))
         fresh = [p for p in valid if self._refusal(shell, p.time_ns // self._rules.window_ns) is None]
         if not any(point.value for point in fresh):
             self._out.count(Count.POINT_UNTRACKED, len(valid))
             return
         window = Window()
-        window.add(sample, fresh, arrival.wall_ns)
+        window.add(self._sighting(shell, sample, fed), fresh, fed.arrival.wall_ns)
         shell.absorb(window.first[0] // self._rules.window_ns, window, self._rules)
-        self._open(shell, arrival.service_ns, window)
+        self._open(shell, fed.arrival.service_ns, window)
         shell.state = State.CLOSED
-        self._out.closed(shell, CloseReason.UNTRACKED, arrival.service_ns)
+        self._out.closed(shell, CloseReason.UNTRACKED, fed.arrival.service_ns)
 
     # --- the container
 
@@ -396,15 +394,6 @@ class Node:
             self._drop(shell)
 
     def _drop(self, shell: Shell) -> None:
-        if self._shells.get(shell.id) is shell:
-            del self._shells[shell.id]
-            self._absent.pop(shell, None)
-            self._budget.used -= 1
-
-
-def _sign_of_life(sample: Sample, valid: list[Point]) -> int:
-    """Event time at which the frame shows a living shell; 0 if it shows none (a zombie reports memory 0)."""
-    positive = max((point.time_ns for point in valid if point.value), default=0)
-    if positive:
-        return positive
-    return 0 if any(point.metric is Metric.MEMORY for point in valid) else sample.time_ns
+        self._shells.drop(shell)
+        if not self._shells:
+            self._ancestry.forget()

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from detector import evidence
+from detector.description import describe
 from detector.identity import event_id, session_id
 from detector.points import means
 from detector.tally import Tally
@@ -44,12 +45,19 @@ class Output:
         """What is to be remembered of an identity but was not taken yet."""
         return self._rows.get(shell)
 
-    def opened(self, shell: Shell, span: Span, release_ns: int, arrived_ns: int) -> None:
+    def opened(self, shell: Shell, span: Span, release_ns: int, arrived_ns: int, node_first_ns: int) -> None:
         """A session opened with the close of its first surviving window."""
-        envelope_ns = shell.total.first_envelope_ns
-        self._tell(shell, Kind.OPENED, span, envelope_ns, release_ns, arrived_ns=arrived_ns)
+        self._tell(
+            shell,
+            Kind.OPENED,
+            span,
+            shell.total.first_envelope_ns,
+            release_ns,
+            arrived_ns=arrived_ns,
+            node_first_ns=node_first_ns,
+        )
 
-    def opened_early(self, shell: Shell, window: Window, release_ns: int) -> None:
+    def opened_early(self, shell: Shell, window: Window, release_ns: int, node_first_ns: int) -> None:
         """A session opened at its first positive point; its window is still open."""
         tally = Tally()
         tally.add(means(window.points), window.first, window.last)
@@ -64,6 +72,7 @@ class Output:
             sightings=window.sightings,
             partial=True,
             arrived_ns=window.arrived_ns,
+            node_first_ns=node_first_ns,
         )
 
     def ongoing(self, shell: Shell, tally: Tally, release_ns: int) -> None:
@@ -103,11 +112,13 @@ class Output:
         reason: CloseReason | None = None,
         partial: bool = False,
         arrived_ns: int = 0,
+        node_first_ns: int = 0,
     ) -> None:
         rules = self._rules
         total = seen or shell.total
         # The close of a session has one id, however many notifications came before it.
         ordinal = shell.ordinal if kind is Kind.ONGOING else 0
+        seen_of_it = evidence.resolve(shell.sightings if sightings is None else sightings)
         scores = kind is Kind.OPENED or (kind is Kind.ONGOING and rules.score_ongoing)
         self._findings.append(
             Finding(
@@ -122,11 +133,13 @@ class Output:
                 first_seen_ns=total.first_ns,
                 last_seen_ns=total.last_ns,
                 envelope_ns=envelope_ns,
-                evidence=evidence.resolve(shell.sightings if sightings is None else sightings),
+                evidence=seen_of_it,
                 reason=reason,
                 partial=partial,
                 release_ns=release_ns,
                 arrived_ns=arrived_ns,
+                context=describe(shell.id.name, seen_of_it),
+                node_first_ns=node_first_ns,
             )
         )
         self._rows[shell.id] = SessionRow(

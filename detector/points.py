@@ -20,7 +20,9 @@ from detector.counts import Count
 from detector.types import Metric, Point
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
+
+    from detector.types import Sample
 
 MAX_VALUE: Final = 1e12
 MAX_SLOT_BYTES: Final = 32
@@ -48,6 +50,28 @@ def invalid_reason(point: Point) -> Count | None:  # noqa: PLR0911  a row for ea
     if point.time_ns <= 0:
         return Count.POINT_NO_TIME
     return None
+
+
+def valid_points(points: Iterable[Point], count: Callable[[Count], None]) -> list[Point]:
+    """Those that are evidence; what is left out, and what is odd, is counted."""
+    valid = []
+    for point in points:
+        reason = invalid_reason(point)
+        if reason is not None:
+            count(reason)
+            continue
+        if point.metric is Metric.CPU and point.value is not None and point.value > 1:
+            count(Count.POINT_CPU_ABOVE_ONE)
+        valid.append(point)
+    return valid
+
+
+def sign_of_life(sample: Sample, valid: Collection[Point]) -> int:
+    """Event time at which a frame shows a living shell; 0 if it shows none (a zombie reports memory 0)."""
+    positive = max((point.time_ns for point in valid if point.value), default=0)
+    if positive:
+        return positive
+    return 0 if any(point.metric is Metric.MEMORY for point in valid) else sample.time_ns
 
 
 def _pack(points: dict[Key, float]) -> bytes:

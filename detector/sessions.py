@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import enum
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -26,11 +27,13 @@ from detector.types import ShellId
 
 if TYPE_CHECKING:
     from detector.rules import Rules
-    from detector.types import NodeId
+    from detector.types import Evidence, NodeId
     from detector.windows import Window
 
 
 _MAX_SPENT: Final = 8
+_NOT_RECALLED: Final = -1
+"""An incarnation before what the store remembers of the identity was applied."""
 
 
 class State(enum.Enum):
@@ -46,21 +49,22 @@ class Shell:
 
     ``sign_ns`` is the event time of the last sign of life. ``floor_ns`` is the last positive point of the
     incarnation before this one: its bin and all before it are told already. ``open_windows`` counts the bins
-    that hold a window of it.
+    that hold a window of it. ``explained``: its parent is known.
     """
 
     __slots__ = (
         "_bits",
         "_lowest",
         "_newest",
+        "_shown",
         "_since_notified",
         "_spent",
         "_total",
         "early_bin",
+        "explained",
         "floor_ns",
         "id",
         "incarnation",
-        "known",
         "notified_end_ns",
         "open_windows",
         "ordinal",
@@ -72,8 +76,7 @@ class Shell:
     def __init__(self, shell_id: ShellId) -> None:
         self.id = shell_id
         self.state = State.CANDIDATE
-        self.known = False
-        self.incarnation = 0
+        self.incarnation = _NOT_RECALLED
         self.floor_ns = 0
         self.ordinal = 0
         self.early_bin: int | None = None
@@ -81,6 +84,8 @@ class Shell:
         self.open_windows = 0
         self.sign_ns = 0
         self.sightings = evidence.NONE
+        self.explained = False
+        self._shown = 0
         self._total = b""
         self._since_notified = b""
         self._newest: int | None = None
@@ -88,6 +93,11 @@ class Shell:
         self._lowest = 0
         self._spent: tuple[tuple[int, int], ...] = ()
         """Intervals of bins that were told in memories before this one."""
+
+    @property
+    def recalled(self) -> bool:
+        """Whether what the store remembers of the identity was applied."""
+        return self.incarnation != _NOT_RECALLED
 
     @property
     def total(self) -> Tally:
@@ -123,7 +133,7 @@ class Shell:
     def absorb(self, number: int, window: Window, rules: Rules) -> None:
         """Count a surviving window that has closed."""
         self._remember(number, rules)
-        self.sightings = evidence.merge(self.sightings, window.sightings)
+        self.saw(evidence.merge(self.sightings, window.sightings))
         window_means = means(window.points)
         total = self.total
         total.add(window_means, window.first, window.last)
@@ -135,6 +145,18 @@ class Shell:
         since = self.since_notified
         since.add(window_means, window.first, window.last)
         self._since_notified = since.pack()
+
+    def saw(self, sightings: evidence.Sightings) -> None:
+        """Take sightings that hold those of before."""
+        if sightings != self.sightings:
+            self.sightings = sightings
+            seen = evidence.resolve(sightings)
+            self.explained = seen.kin is not None
+            self._shown = hash(replace(seen, kin=None))
+
+    def has_shown(self, seen: Evidence) -> bool:
+        """Whether a later sample that shows this adds nothing; quick, for nearly all samples are such."""
+        return self.explained and self._shown == hash(seen)
 
     def _remember(self, number: int, rules: Rules) -> None:
         if self._newest is None:
@@ -182,7 +204,6 @@ class Shell:
             self.id.start_ns,
             self.id.name,
             self.state.value,
-            self.known,
             self.incarnation,
             self.floor_ns,
             self.ordinal,
@@ -204,10 +225,10 @@ class Shell:
         host, pid, start_ns, name, state, *rest = dumped
         shell = cls(ShellId(node, sys.intern(host), pid, start_ns, sys.intern(name)))
         shell.state = State(state)
-        shell.known, shell.incarnation, shell.floor_ns, shell.ordinal, shell.early_bin, *rest = rest
+        shell.incarnation, shell.floor_ns, shell.ordinal, shell.early_bin, *rest = rest
         shell.notified_end_ns, shell.sign_ns, seen, total, since, shell._newest, bits, *rest = rest
         shell._lowest, spent = rest
-        shell.sightings = evidence.load(seen)
+        shell.saw(evidence.load(seen))
         shell._total, shell._since_notified = bytes.fromhex(total), bytes.fromhex(since)
         shell._bits = int(bits, 16)
         shell._spent = tuple((low, high) for low, high in spent)

@@ -14,7 +14,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from detector.context import Context
+from detector.context import Cgroup, Context, Kin, Process
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,7 +92,8 @@ class Sample:
 
     ``start_ns`` is as reported, 0 when absent. ``time_ns`` is the latest time of *any* of the frame's data
     points with that start, ``process.cpu.time`` and the like included: a frame without utilization points is
-    still a sign of life. Empty text means that the attribute was absent or empty.
+    still a sign of life. Empty text means that the attribute was absent or empty. ``cgroup`` is the text of
+    ``process.cgroup``, cut; ``labels`` are what the collector's ``k8sattributes`` processor added.
     """
 
     host: str
@@ -105,6 +106,8 @@ class Sample:
     path: str = ""
     owner: str = ""
     command_line: CommandLine | None = None
+    cgroup: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +116,15 @@ class Record:
 
     ``probe_times_ns`` are the times of the node's probe frames, that is of process frames which need not be
     shells: they show that the node was scraped. ``init_start_ns`` is the start time of pid 1 if the request
-    holds its frame, else 0.
+    holds its frame, else 0. ``processes`` are others that explain a shell: its ancestors, and an older
+    process of its container.
     """
 
     node: NodeId
     samples: tuple[Sample, ...]
     probe_times_ns: tuple[int, ...] = ()
     init_start_ns: int = 0
+    processes: tuple[Process, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +166,9 @@ class Evidence:
     path: str = ""
     owner: str = ""
     command_line: CommandLine | None = None
+    cgroup: Cgroup | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+    kin: Kin | None = None
 
 
 @dataclass(frozen=True, slots=True)

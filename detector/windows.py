@@ -26,10 +26,10 @@ from typing import TYPE_CHECKING, Any, Self
 from detector import evidence, points
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from detector.sessions import Shell
-    from detector.types import Point, Sample
+    from detector.types import Point
 
 
 class Window:
@@ -40,7 +40,6 @@ class Window:
     def __init__(self) -> None:
         self.points = b""
         self.sightings = evidence.NONE
-        """What it shows of its shell beyond what is known from others."""
         self.first = (0, 0)
         self.last = (0, 0)
         self.arrived_ns = 0
@@ -53,18 +52,20 @@ class Window:
 
     def add(
         self,
-        sample: Sample,
+        seen: evidence.Sighting | None,
         valid: Iterable[Point],
         wall_ns: int,
         known: evidence.Sightings = evidence.NONE,
     ) -> int:
-        """Add valid points that arrived at ``wall_ns``; return how many conflicted with another value.
+        """Add valid points of a sample that arrived at ``wall_ns``; how many conflicted with another value.
 
-        ``known`` is what the shell's closed windows have shown.
+        ``seen`` is what the sample shows beside them, unless that is known; ``known`` is what the shell's
+        closed windows have shown.
         """
         valid = tuple(valid)
         self.points, conflicts = points.merge(self.points, valid)
-        self.sightings = evidence.add(self.sightings, sample, known)
+        if seen is not None:
+            self.sightings = evidence.add(self.sightings, seen, known)
         for point in valid:
             if point.value:
                 self.arrived_ns = self.arrived_ns or wall_ns
@@ -119,9 +120,31 @@ class OpenBins:
     def __len__(self) -> int:
         return len(self._bins)
 
-    def items(self) -> Iterable[tuple[int, Bin]]:
-        """Bins by number, in order of creation."""
-        return self._bins.items()
+    def dump(self, numbers: Mapping[Shell, int]) -> list[object]:
+        """The bins as JSON has them, for a checkpoint; shells by their numbers.
+
+        A window of a session that has closed is left out: it changes nothing any more.
+        """
+        return [
+            [
+                number,
+                item.deadline_ns,
+                [
+                    [numbers[shell], window.dump()]
+                    for shell, window in item.windows.items()
+                    if shell in numbers
+                ],
+            ]
+            for number, item in self._bins.items()
+        ]
+
+    def load(self, dumped: list[Any], shells: Sequence[Shell]) -> None:
+        """Take what :meth:`dump` gave."""
+        for number, deadline_ns, windows in dumped:
+            item = self.open(number, deadline_ns)
+            for of, window in windows:
+                item.windows[shells[of]] = Window.load(window)
+                shells[of].open_windows += 1
 
     def deadline_ns(self) -> int | None:
         """The earliest deadline."""

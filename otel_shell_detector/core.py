@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from detector.events import Event, Lane, Outcome, Queued
     from detector.rules import Rules
-    from detector.types import Finding, Record, SessionRow
+    from detector.types import Finding, NodeId, Record, Sample, SessionRow
     from store.seams import Store
 
     Encode = Callable[[Finding], Event]
@@ -173,6 +173,14 @@ class Core:
             submission.durable.result(ACCEPT_TIMEOUT_S)
         except FutureTimeoutError as error:
             raise NotAccepted("the records were not durable in time") from error
+
+    def is_explained(self, node: NodeId, sample: Sample) -> bool:
+        """See :class:`otlp_receiver.relatives.Known`."""
+        return self._detector.is_explained(node, sample)
+
+    def sought(self, node: NodeId) -> Sequence[int]:
+        """See :class:`otlp_receiver.relatives.Known`."""
+        return self._detector.sought(node)
 
     def take(self, lane: Lane, limit: int) -> Sequence[Queued]:
         """See :class:`store.seams.Outbox`. Raises :class:`CoreStoppedError`."""

@@ -38,7 +38,7 @@ class Replay:
 
     def feed(self, body: bytes) -> None:
         """Take one serialized request. Raises :class:`UnreadableRequest`."""
-        for record in read_request(body, self._selection).records:
+        for record in read_request(body, self._selection, self._detector).records:
             now_ns = max(self._now.get(record.node, 0), _latest(record))
             self._now[record.node] = now_ns
             arrival = Arrival(record, now_ns, now_ns)

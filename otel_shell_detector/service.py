@@ -68,7 +68,7 @@ class Service:
         )
         self._dispatch = Dispatch(deliverer, lambda: not any(self._core.backlog().values()))
         self.receiver = Server(
-            wiring.server_settings(settings), wiring.selection(settings), self._core.accept
+            wiring.server_settings(settings), wiring.selection(settings), self._core.accept, known=self._core
         )
         self.http = HttpServer(settings.http.endpoint, exposition, live=self.not_live, ready=self.not_ready)
 

@@ -120,6 +120,8 @@ def decode_frame(
         text(key) for key in (resource.HOST, resource.NAME, resource.PATH, resource.OWNER)
     )
     command_line = _command_line(attributes, selection, replaced)
+    cgroup = text(resource.CGROUP)
+    labels = resource.labels_of(attributes, replaced)
     parent_pid = resource.int_of(attributes.get(resource.PARENT_PID))
     tally.text_replaced.update(replaced)
     return node, tuple(
@@ -134,6 +136,8 @@ def decode_frame(
             path=path_text,
             owner=owner,
             command_line=command_line,
+            cgroup=cgroup,
+            labels=labels,
         )
         for start_ns, time_ns in times.items()
     )

@@ -126,7 +126,7 @@ def _read_process_frame(frame: bytes, cluster_name: str, known: Container[NodeId
         node = resource.node_of(attributes, cluster_name, set())
         if node is None or node in known:
             return None
-        latest = _latest_point(message)
+        latest = latest_point(message)
     except DecodeError:
         return None
     if latest is None:
@@ -141,7 +141,7 @@ def _read_process_frame(frame: bytes, cluster_name: str, known: Container[NodeId
     )
 
 
-def _latest_point(message: Any) -> tuple[int, int] | None:  # noqa: ANN401  # a class made at run time
+def latest_point(message: Any) -> tuple[int, int] | None:  # noqa: ANN401  # a class made at run time
     """Time and start of the latest number data point."""
     latest = max(
         (

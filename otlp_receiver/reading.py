@@ -2,6 +2,7 @@
 
     bytes --find_frames--> bounds of frames --find_hits--> the few that may be watched --decode--> samples
                                   `-----------find_progress--> what the others say of their nodes
+                                  `-----------Relatives-------> the few that explain a watched one
 
 What is promised: for a request that parses, with tags and lengths minimally encoded as every known encoder
 does, the samples are exactly those of a full parse. Frames that hold no watched value are not validated.
@@ -12,10 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from detector.types import NodeId, Record, Sample
+from detector.types import NodeId, Record
 from otlp_receiver import resource
 from otlp_receiver.decode import Tally, decode_safely
 from otlp_receiver.progress import find_progress
+from otlp_receiver.relatives import NOTHING_KNOWN, Hit, Known, Relatives
 from otlp_receiver.wire import MalformedRequest, TooManyResources, UnreadableRequest, find_frames, find_hits
 
 if TYPE_CHECKING:
@@ -23,7 +25,14 @@ if TYPE_CHECKING:
 
     from otlp_receiver.selection import Selection
 
-__all__ = ["MalformedRequest", "Reading", "TooManyResources", "UnreadableRequest", "read_request"]
+__all__ = [
+    "NOTHING_KNOWN",
+    "MalformedRequest",
+    "Reading",
+    "TooManyResources",
+    "UnreadableRequest",
+    "read_request",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,32 +58,35 @@ class Reading:
     errors: Mapping[str, int] = field(default_factory=dict)
 
 
-def read_request(body: bytes, selection: Selection) -> Reading:
+def read_request(body: bytes, selection: Selection, known: Known = NOTHING_KNOWN) -> Reading:
     """Read a serialized ``ExportMetricsServiceRequest``.
 
+    ``known`` says for which shells no ancestors need be looked for, and which processes must.
     Raises :class:`MalformedRequest` if its top level is not protobuf, and :class:`TooManyResources`, before
     anything is allocated for the frames beyond ``selection.max_resources``.
     """
     frames = find_frames(body, selection.max_resources)
     hits = find_hits(body, frames, selection.needles)
     tally = Tally()
-    samples: dict[NodeId, list[Sample]] = {}
+    samples: dict[NodeId, list[Hit]] = {}
     first_seen: dict[NodeId, int] = {}
     for index in hits:
         decoded = decode_safely(body[frames.starts[index] : frames.ends[index]], selection, tally)
         if decoded is not None:
             node, of_frame = decoded
             first_seen.setdefault(node, index)
-            samples.setdefault(node, []).extend(of_frame)
+            samples.setdefault(node, []).extend(Hit(index, sample) for sample in of_frame)
     progress = find_progress(body, frames, selection.cluster_name)
     for node, of_node in progress.items():
         first_seen[node] = min(of_node.index, first_seen.get(node, of_node.index))
+    relatives = Relatives(body, frames, selection, known)
     records = tuple(
         Record(
             node=node,
-            samples=tuple(samples.get(node, ())),
+            samples=tuple(hit.sample for hit in samples.get(node, ())),
             probe_times_ns=(progress[node].time_ns,) if node in progress else (),
             init_start_ns=progress[node].init_start_ns if node in progress else 0,
+            processes=relatives.find(node, samples.get(node, ()), first_seen[node]),
         )
         for node in sorted(first_seen, key=first_seen.__getitem__)
     )

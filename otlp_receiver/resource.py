@@ -19,6 +19,7 @@ NAME: Final = b"process.executable.name"
 PATH: Final = b"process.executable.path"
 OWNER: Final = b"process.owner"
 COMMAND_LINE: Final = b"process.command_line"
+CGROUP: Final = b"process.cgroup"
 HOST: Final = b"host.name"
 NODE_CHAIN: Final = (b"k8s.node.name", HOST, b"host.id")
 CLUSTER_CHAIN: Final = (b"k8s.cluster.name", b"cluster_name", b"k8s.cluster.uid")
@@ -26,6 +27,15 @@ UNKNOWN_CLUSTER: Final = "unknown"
 
 TEXT_LIMIT: Final = 4096
 """Characters of a text attribute that are kept: PATH_MAX, so that no real path is cut."""
+
+
+LABEL_LIMIT: Final = 256
+"""Characters of a label: Kubernetes allows 253 in a name, and an image's is shortened in an event."""
+LABELS: Final = "k8s.*"
+"""How they are counted together: their names are the sender's."""
+_MAX_LABELS: Final = 24
+_LABEL_PREFIXES: Final = (b"k8s.", b"container.")
+_NO_LABELS: Final = frozenset((*NODE_CHAIN, *CLUSTER_CHAIN))
 
 
 def attributes_of(resource: Any) -> dict[bytes, Any]:  # noqa: ANN401  # its class is made at run time
@@ -57,6 +67,25 @@ def bounded_text(attributes: Mapping[bytes, Any], key: bytes, replaced: set[str]
     if repaired:
         replaced.add(key.decode())
     return text[:TEXT_LIMIT]
+
+
+def labels_of(attributes: Mapping[bytes, Any], replaced: set[str]) -> tuple[tuple[str, str], ...]:
+    """What ``k8sattributes`` adds: names of the pod, its workload, its containers and images; in order.
+
+    :data:`LABELS` joins ``replaced`` if one of them is not UTF-8. Source: the collector's
+    ``processor/k8sattributesprocessor/metadata.yaml``.
+    """
+    found: list[tuple[str, str]] = []
+    for key in sorted(attributes):
+        if not key.startswith(_LABEL_PREFIXES) or key in _NO_LABELS or len(key) > LABEL_LIMIT:
+            continue
+        name, odd_name = text_of(key)
+        value, odd_value = text_of(string_of(attributes[key]))
+        if odd_name or odd_value:
+            replaced.add(LABELS)
+        if value:
+            found.append((name, value[:LABEL_LIMIT]))
+    return tuple(found[:_MAX_LABELS])
 
 
 def deciding_key(attributes: Mapping[bytes, Any], chain: tuple[bytes, ...]) -> bytes:

@@ -24,6 +24,7 @@ from otlp_receiver.health import Health
 from otlp_receiver.ration import RationedLog
 from otlp_receiver.reading import MalformedRequest, TooManyResources, read_request
 from otlp_receiver.receiving import NoPlace, Receiving
+from otlp_receiver.relatives import NOTHING_KNOWN
 from telemetry import events, metrics
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from detector.types import Record
     from otlp_receiver.answers import Answer
     from otlp_receiver.reading import Reading
+    from otlp_receiver.relatives import Known
     from otlp_receiver.selection import Selection
 
 SERVICE: Final = "opentelemetry.proto.collector.metrics.v1.MetricsService"
@@ -84,16 +86,21 @@ class Server:
 
     ``accept`` takes the records of one request (never none): it blocks until they are durable, at most 4 s,
     for the collector gives up after 5; it raises :class:`NotAccepted` if they are not. It is called from
-    many threads. ``port`` is the bound one, known after :meth:`start`. Made with a token file, raises
-    :class:`~otlp_receiver.auth.TokensUnreadable`.
+    many threads, and so is ``known``, which need not be right. ``port`` is the bound one, known after
+    :meth:`start`. Made with a token file, raises :class:`~otlp_receiver.auth.TokensUnreadable`.
     """
 
     def __init__(
-        self, settings: ServerSettings, selection: Selection, accept: Callable[[tuple[Record, ...]], None]
+        self,
+        settings: ServerSettings,
+        selection: Selection,
+        accept: Callable[[tuple[Record, ...]], None],
+        known: Known = NOTHING_KNOWN,
     ) -> None:
         self.port = 0
         self._settings = settings
         self._selection = selection
+        self._known = known
         self._accept = accept
         self._tokens = BearerTokens(settings.bearer_token_file) if settings.bearer_token_file else None
         self._admission = Admission(settings.max_in_flight)
@@ -189,7 +196,7 @@ class Server:
     def _take(self, body: bytes) -> Answer:
         try:
             with metrics.RECEIVER_READ_SECONDS.time():
-                reading = read_request(body, self._selection)
+                reading = read_request(body, self._selection, self._known)
         except MalformedRequest:
             return answers.MALFORMED
         except TooManyResources:

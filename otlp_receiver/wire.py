@@ -23,23 +23,26 @@ if TYPE_CHECKING:
 
 
 class _Scan(Protocol):
-    """``bytes.find`` as a function: where ``needle`` is in ``body`` from ``start`` on, or -1."""
+    """``bytes.find`` or ``bytes.rfind`` as a function: where ``needle`` is in ``body[start:end]``, or -1."""
 
-    def __call__(self, body: bytes, needle: bytes, start: int = 0, /) -> int: ...
+    def __call__(self, body: bytes, needle: bytes, start: int = 0, end: int = ..., /) -> int: ...
 
 
-def _choose_scan() -> _Scan:
+def _choose_scans() -> tuple[_Scan, _Scan]:
     try:
         # There is no wheel for every platform.
-        from stringzilla import find  # type: ignore[import-not-found]  # noqa: PLC0415
+        import stringzilla  # type: ignore[import-not-found]  # noqa: PLC0415
     except ImportError:
         events.RECEIVER_SLOW_SCAN()
-        return bytes.find
-    return cast("_Scan", find)
+        return bytes.find, bytes.rfind
+    return cast("_Scan", stringzilla.find), cast("_Scan", stringzilla.rfind)
 
 
-scan: Final = _choose_scan()
-"""The fastest search that this machine has."""
+_scans: Final = _choose_scans()
+scan: Final = _scans[0]
+"""The fastest search that this machine has, from the front."""
+scan_back: Final = _scans[1]
+"""And from the back."""
 
 _LENGTH_DELIMITED: Final = 2
 _GROUP_START: Final = 3

@@ -18,6 +18,7 @@ from hashlib import blake2b
 from sys import intern
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
+from detector.context import Process
 from detector.types import (
     Arrival,
     CloseReason,
@@ -33,12 +34,15 @@ from detector.types import (
 from store.seams import Position, Tick
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 _T = TypeVar("_T")
 
-FORMAT: Final = 1
-"""The number with which every entry begins that is written here."""
+FORMAT: Final = 2
+"""The number with which every entry begins that is written here.
+
+An arrival of format 1 lacks ``processes``, its samples ``cgroup`` and ``labels``.
+"""
 
 DIGEST_BYTES: Final = 16
 """Two of 2^40 shells have the same digest with a chance below 2^-48."""
@@ -74,6 +78,7 @@ def dump_arrival(arrival: Arrival) -> bytes:
             samples,
             record.probe_times_ns,
             record.init_start_ns,
+            [_dump_process(process) for process in record.processes],
         )
     ).encode("ascii")
 
@@ -91,6 +96,20 @@ def _dump_sample(sample: Sample) -> Sequence[object]:
         sample.path,
         sample.owner,
         line and (line.text, line.length, line.sha256),
+        sample.cgroup,
+        sample.labels,
+    )
+
+
+def _dump_process(process: Process) -> Sequence[object]:
+    line = process.command_line
+    return (
+        process.pid,
+        process.start_ns,
+        process.name,
+        process.parent_pid,
+        line and (line.text, line.length, line.sha256),
+        process.cgroup,
     )
 
 
@@ -111,20 +130,20 @@ def _dump_state(row: SessionRow) -> tuple[str | int | None, ...]:
 
 def load_arrival(data: bytes) -> Arrival:
     """The arrival that :func:`dump_arrival` wrote as ``data``. Raises :class:`Undecodable`."""
-    return _load(data, _load_arrival, "an arrival")
+    return _load(data, {1: _load_arrival_1, FORMAT: _load_arrival}, "an arrival")
 
 
 def load_tick(data: bytes) -> Tick:
     """The tick that :func:`dump_tick` wrote as ``data``. Raises :class:`Undecodable`."""
-    return _load(data, _load_tick, "a tick")
+    return _load(data, {1: _load_tick, FORMAT: _load_tick}, "a tick")
 
 
-def _load(data: bytes, build: Callable[[list[Any]], _T], what: str) -> _T:
+def _load(data: bytes, readers: Mapping[int, Callable[[list[Any]], _T]], what: str) -> _T:
     try:
         found, *fields = _decode(str(data, "utf-8"))
-        if _integer(found) != FORMAT:
+        if _integer(found) not in readers:
             raise ValueError(f"format {found}, want {FORMAT}")  # noqa: TRY301  one place says of what
-        return build(fields)
+        return readers[found](fields)
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         text = str(error)[:_MESSAGE_CHARS]
         raise Undecodable(f"want {what}, found {len(data)} bytes: {type(error).__name__}: {text}") from error
@@ -134,19 +153,35 @@ def _load(data: bytes, build: Callable[[list[Any]], _T], what: str) -> _T:
 # else it gives strings for the fields, and an integer is among them each time.
 
 
+def _load_arrival_1(fields: list[Any]) -> Arrival:
+    service_ns, wall_ns, cluster, node, samples, *others = fields
+    return _load_arrival(
+        [
+            service_ns,
+            wall_ns,
+            cluster,
+            node,
+            [[*_array(each), "", []] for each in _array(samples)],
+            *others,
+            [],
+        ]
+    )
+
+
 def _load_arrival(fields: list[Any]) -> Arrival:
-    service_ns, wall_ns, cluster, node, samples, probe_times_ns, init_start_ns = fields
+    service_ns, wall_ns, cluster, node, samples, probe_times_ns, init_start_ns, processes = fields
     record = Record(
         NodeId(intern(cluster), intern(node)),
         tuple([_load_sample(sample) for sample in _array(samples)]),
         tuple([_integer(time_ns) for time_ns in _array(probe_times_ns)]),
         _integer(init_start_ns),
+        tuple([_load_process(process) for process in _array(processes)]),
     )
     return Arrival(record, _integer(service_ns), _integer(wall_ns))
 
 
 def _load_sample(fields: list[Any]) -> Sample:
-    host, pid, start_ns, name, time_ns, points, parent_pid, path, owner, line = fields
+    host, pid, start_ns, name, time_ns, points, parent_pid, path, owner, line, cgroup, labels = fields
     return Sample(
         intern(host),
         _integer(pid),
@@ -158,6 +193,20 @@ def _load_sample(fields: list[Any]) -> Sample:
         intern(path),
         intern(owner),
         None if line is None else _load_line(line),
+        intern(cgroup),
+        tuple([(intern(label), intern(value)) for label, value in _array(labels)]),
+    )
+
+
+def _load_process(fields: list[Any]) -> Process:
+    pid, start_ns, name, parent_pid, line, cgroup = fields
+    return Process(
+        _integer(pid),
+        _integer(start_ns),
+        intern(name),
+        None if parent_pid is None else _integer(parent_pid),
+        None if line is None else _load_line(line),
+        intern(cgroup),
     )
 
 

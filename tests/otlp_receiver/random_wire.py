@@ -40,6 +40,14 @@ PATHS = [
 ]
 NODE_VALUES = [b"worker-1", b"worker-2", b"node\xff", b"", b"w" * 200, b"host.name"]
 CLUSTERS = [b"prod", b"dev", b"", b"cl\xc3"]
+CGROUPS = [
+    b"0::/../kubepods/burstable/pod0f5c/" + b"ab" * 32,
+    b"0::/kubepods/podcafe/" + b"ab" * 32,
+    b"0::/system.slice/cron.service",
+    b"0::/\xff",
+    b"",
+]
+LABELS = [b"k8s.pod.name", b"k8s.namespace.name", b"container.image.name", b"k8s.\xff"]
 NODE_KEYS = [b"k8s.node.name", b"host.name", b"host.id"]
 CLUSTER_KEYS = [b"k8s.cluster.name", b"cluster_name", b"k8s.cluster.uid"]
 METRICS = [
@@ -154,6 +162,9 @@ class RandomWire:
         add(b"process.executable.path", PATHS)
         add(b"process.owner", [b"root", b"", b"o\xff"], 0.5)
         add(b"process.command_line", [self.hostile() for _ in range(3)])
+        add(b"process.cgroup", CGROUPS, 0.5)
+        for key in LABELS:
+            add(key, [self.hostile(), b"shop", b""], 0.1)
         if self.odd():
             add(self.random.randbytes(4), [self.hostile()])
         return values

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError
 
+from detector.context import Process
 from detector.types import Metric, NodeId, Point, Record, Sample
 from otlp_receiver.descriptors import FRAMES, RESOURCE_METRICS
 from otlp_receiver.reading import MalformedRequest, Reading, TooManyResources
@@ -111,7 +113,33 @@ class Frame:
                 path=self.text("process.executable.path"),
                 owner=self.text("process.owner"),
                 command_line=selection.clean(command_line) if command_line else None,
+                cgroup=self.text("process.cgroup"),
+                labels=self.labels(),
             )
+
+    def labels(self) -> tuple[tuple[str, str], ...]:
+        found = [(decode(key), decode(self.values[key].string_value)[:256]) for key in self.label_keys()]
+        return tuple((key, value) for key, value in found if value)[:24]
+
+    def label_keys(self) -> list[bytes]:
+        keys = [key for key in sorted(self.values) if len(key) <= 256]
+        others = {key.encode() for key in (*NODE_KEYS, *CLUSTER_KEYS)}
+        return [key for key in keys if key.startswith((b"k8s.", b"container.")) and key not in others]
+
+    def process(self, selection: Selection) -> Process:
+        """The frame as one that explains a shell."""
+        assert self.pid is not None
+        command_line = decode(self.raw_text("process.command_line"))
+        times = [(each.time_unix_nano, each.start_time_unix_nano) for _, each in self.points]
+        latest = max(times, default=(0, 0))
+        return Process(
+            self.pid,
+            min(latest[1], LATEST),
+            self.text("process.executable.name"),
+            self.number("process.parent_pid"),
+            selection.clean(command_line) if command_line else None,
+            self.text("process.cgroup"),
+        )
 
     def not_utf8(self) -> list[str]:
         """Of the attributes that a sample is made of, those that are not UTF-8."""
@@ -123,8 +151,13 @@ class Frame:
             "process.executable.path",
             "process.owner",
             "process.command_line",
+            "process.cgroup",
         }
-        return [key for key in keys if not is_utf8(self.raw_text(key))]
+        labels = [key + self.values[key].string_value for key in self.label_keys()]
+        return [
+            *(key for key in keys if not is_utf8(self.raw_text(key))),
+            *(["k8s.*"] if not all(map(is_utf8, labels)) else []),
+        ]
 
 
 def point_of(name: bytes, each: Any) -> Point:
@@ -191,6 +224,24 @@ def tail_of(frame: Frame, body: bytes) -> bytes | None:
     first = min(len(keys) - 1 - keys[::-1].index(key) for key in deciding)
     tail = b"".join(data(1, attribute) for attribute in attributes[first:])
     return tail if len(keys) - first <= 32 else None
+
+
+def without_processes(reading: Reading) -> Reading:
+    """What is promised for any bytes: what explains a shell is found as encoders write it."""
+    return replace(reading, records=tuple(replace(record, processes=()) for record in reading.records))
+
+
+def processes_of(body: bytes, selection: Selection) -> dict[NodeId, set[Process]]:
+    """Every process of a request, by node."""
+    found: dict[NodeId, set[Process]] = {}
+    for raw in FRAMES.FromString(body).resource_metrics:
+        try:
+            frame = Frame(raw, selection)
+        except DecodeError:
+            continue
+        if frame.pid is not None and frame.node is not None:
+            found.setdefault(frame.node, set()).add(frame.process(selection))
+    return found
 
 
 def read_all(body: bytes, selection: Selection) -> Reading:  # noqa: C901, PLR0912  # obvious rather than short

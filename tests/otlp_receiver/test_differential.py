@@ -13,7 +13,7 @@ from otlp_receiver.reading import Reading, UnreadableRequest, read_request
 from otlp_receiver.selection import Match, Selection
 from tests.otlp_receiver.captures import BY_BOTH, BY_NAME, SHELLS, bare, clean, requests
 from tests.otlp_receiver.random_wire import RandomWire, mutated
-from tests.otlp_receiver.reference import read_all
+from tests.otlp_receiver.reference import processes_of, read_all, without_processes
 
 SELECTIONS = [
     BY_NAME,
@@ -32,10 +32,23 @@ def test_a_random_request_reads_as_its_full_parse(seed: int, selection: Selectio
     except UnreadableRequest as error:
         expected = type(error)
     try:
-        found: Reading | type = read_request(body, selection)
+        found: Reading | type = without_processes(read_request(body, selection))
     except UnreadableRequest as error:
         found = type(error)
     assert found == expected
+
+
+@settings(max_examples=1500, deadline=None)
+@given(seed=st.integers(0, 2**64))
+def test_what_explains_a_shell_is_what_a_full_parse_says_of_it(seed: int) -> None:
+    body = RandomWire(seed).request()
+    of_nodes = processes_of(body, BY_BOTH)
+    for record in read_request(body, BY_BOTH).records:
+        pids = [process.pid for process in record.processes]
+        assert len(set(pids)) == len(pids)
+        assert not {sample.pid for sample in record.samples} & set(pids)
+        assert set(record.processes) <= of_nodes[record.node]
+        assert record.samples or not record.processes
 
 
 def test_random_requests_reach_what_they_are_for() -> None:
@@ -46,6 +59,7 @@ def test_random_requests_reach_what_they_are_for() -> None:
         "several samples of one frame": any(len(record.samples) > 2 for record in records),
         "no sample": any(not record.samples for record in records),
         "start of pid 1": any(record.init_start_ns for record in records),
+        "processes": any(len(record.processes) > 1 for record in records),
         "rejects": {reason for reading in readings for reason in reading.rejected},
         "replaced text": {attribute for reading in readings for attribute in reading.text_replaced},
         "empty frames": any(reading.empty_frames for reading in readings),
@@ -60,6 +74,7 @@ def test_random_requests_reach_what_they_are_for() -> None:
         "several samples of one frame": True,
         "no sample": True,
         "start of pid 1": True,
+        "processes": True,
         "rejects": {"undecodable", "no_pid", "no_node"},
         "replaced text": {
             "cluster_name",
@@ -68,6 +83,8 @@ def test_random_requests_reach_what_they_are_for() -> None:
             "k8s.cluster.name",
             "k8s.cluster.uid",
             "k8s.node.name",
+            "k8s.*",
+            "process.cgroup",
             "process.command_line",
             "process.executable.name",
             "process.executable.path",

@@ -178,11 +178,15 @@ def test_without_stringzilla_the_scan_is_slower_and_says_so(monkeypatch: pytest.
     assert wire.scan(b"xxabcabc", b"abc", 3) == 5
     monkeypatch.setitem(sys.modules, "stringzilla", None)
     with capture_logs() as logs:
-        scan = wire._choose_scan()
+        scan, scan_back = wire._choose_scans()
     assert logs == [{"event": "receiver.slow_scan", "log_level": "warning"}]
     assert scan(b"xxabcabc", b"abc", 3) == 5
     assert scan(b"xxabcabc", b"abc") == 2
     assert scan(b"xxabcabc", b"abc", 6) == -1
+    for back in (scan_back, wire.scan_back):
+        assert back(b"xxabcabc", b"abc", 0, 7) == 2
+        assert back(b"xxabcabc", b"abc", 0, 8) == 5
+        assert back(b"xxabcabc", b"abc", 0, 4) == -1
 
 
 @pytest.mark.parametrize(("length", "head"), [(0, "0a00"), (127, "0a7f"), (128, "0a8001"), (300, "0aac02")])

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import zlib
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from detector.context import Process
 from detector.types import (
     Arrival,
     CloseReason,
@@ -42,6 +44,7 @@ integers = st.integers() | st.integers(-(2**63), 2**64)
 nodes = st.builds(NodeId, st.text(), st.text())
 shells = st.builds(ShellId, nodes, st.text(), integers, integers, st.text())
 points = st.builds(Point, st.sampled_from(Metric), st.text(), integers, st.none() | st.floats())
+lines = st.none() | st.builds(CommandLine, st.text(), integers, st.text())
 samples = st.builds(
     Sample,
     st.text(),
@@ -53,14 +56,18 @@ samples = st.builds(
     st.none() | integers,
     st.text(),
     st.text(),
-    st.none() | st.builds(CommandLine, st.text(), integers, st.text()),
+    lines,
+    st.text(),
+    st.lists(st.tuples(st.text(), st.text()), max_size=2).map(tuple),
 )
+processes = st.builds(Process, integers, integers, st.text(), st.none() | integers, lines, st.text())
 records = st.builds(
     Record,
     nodes,
     st.lists(samples, max_size=3).map(tuple),
     st.lists(integers, max_size=3).map(tuple),
     integers,
+    st.lists(processes, max_size=2).map(tuple),
 )
 arrivals = st.builds(Arrival, records, integers, integers)
 rows = st.builds(SessionRow, shells, integers, integers, integers, st.none() | st.sampled_from(CloseReason))
@@ -117,10 +124,24 @@ def test_a_tick_reads_back_exactly(tick: Tick) -> None:
 
 
 def test_the_bytes_of_format_1_are_read_by_every_later_version() -> None:
-    assert dump_arrival(ARRIVAL) == ARRIVAL_BYTES
     assert exact(load_arrival(ARRIVAL_BYTES)) == exact(ARRIVAL)
-    assert dump_tick(TICK) == TICK_BYTES
     assert load_tick(TICK_BYTES) == TICK
+
+
+def test_the_bytes_of_format_2_are_written_and_read() -> None:
+    shell, other = ARRIVAL.record.samples
+    shell = replace(shell, cgroup="0::/a", labels=(("k8s.pod.name", "p"),))
+    init = Process(1, 2, "systemd", 0, CommandLine("/sbin/init", 10), "0::/")
+    record = replace(ARRIVAL.record, samples=(shell, other), processes=(init, Process(3, 4, "x")))
+    arrival = replace(ARRIVAL, record=record)
+    longer = ARRIVAL_BYTES.replace(b"[1,", b"[2,", 1)
+    longer = longer.replace(b'14,"ab"]]', b'14,"ab"],"0::/a",[["k8s.pod.name","p"]]]')
+    longer = longer.replace(b'"","",null]],', b'"","",null,"",[]]],')
+    longer = longer[:-1] + b',[[1,2,"systemd",0,["/sbin/init",10,""],"0::/"],[3,4,"x",null,null,""]]]'
+    assert dump_arrival(arrival) == longer
+    assert exact(load_arrival(longer)) == exact(arrival)
+    assert dump_tick(TICK) == TICK_BYTES.replace(b"[1,", b"[2,", 1)
+    assert load_tick(dump_tick(TICK)) == TICK
 
 
 def test_a_whole_number_as_the_value_of_a_point_reads_as_a_float() -> None:
@@ -292,8 +313,8 @@ def test_hostile_bytes_are_undecodable(data: bytes) -> None:
 
 
 def test_an_error_says_what_was_found_and_what_was_wanted() -> None:
-    with pytest.raises(Undecodable, match=r"^want a tick, found 8 bytes: ValueError: format 2, want 1$"):
-        load_tick(b"[2,9,[]]")
+    with pytest.raises(Undecodable, match=r"^want a tick, found 8 bytes: ValueError: format 3, want 2$"):
+        load_tick(b"[3,9,[]]")
     unknown = (LONG % b"").replace(b"process.cpu.utilization", b"m" * 1000)
     with pytest.raises(
         Undecodable, match=rf"^want an arrival, found {len(unknown)} bytes: KeyError: 'm{{99}}$"

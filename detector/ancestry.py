@@ -1,0 +1,139 @@
+"""Who started a shell: its chain of parents, out of the processes that came with it or were asked for.
+
+The frames of a shell's ancestors are in the request that holds the shell, unless something split the scrape.
+So most shells are explained by the record that shows them. A parent that is not in it is *sought*: the
+receiver looks for its pid in the node's next requests, and what it finds is kept until the node has no shell.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from detector.cgroup import read_cgroup
+from detector.context import Cgroup, ContextBasis, Kin, Process
+from detector.rules import START_TOLERANCE_NS
+from detector.types import CommandLine, Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+INIT: Final = 1
+MAX_ANCESTORS: Final = 16
+"""Names of ancestors that are kept: a chain of a real node has at most about ten."""
+_MAX_SOUGHT: Final = 256
+"""Pids of one node that are looked for, or were found, at a time."""
+
+
+class Ancestry:
+    """What is known of the processes of one node that are no shells."""
+
+    def __init__(self) -> None:
+        self._init_cgroup = ""
+        self._kept: dict[int, Process | None] = {}
+        """Sought pids; ``None`` as long as they are not found."""
+        self.sought: tuple[int, ...] = ()
+        """Pids to be looked for; replaced, never changed, for other threads read it."""
+
+    def learn(self, processes: Iterable[Process]) -> None:
+        """Take what a record holds beside its samples."""
+        for process in processes:
+            if process.pid == INIT and process.cgroup:
+                self._init_cgroup = process.cgroup
+            if process.pid in self._kept:
+                self._kept[process.pid] = process
+                if process.parent_pid:
+                    self._seek(process.parent_pid)
+        self._publish()
+
+    def cgroup(self, text: str) -> Cgroup | None:
+        """What a process's cgroup says, seen from this node; ``None`` if there is none."""
+        return read_cgroup(text, self._init_cgroup) if text else None
+
+    def of_record(self, sample: Sample, known: Mapping[int, Process]) -> Kin | None:
+        """The kin of a shell among its record's processes, by pid; a missing parent is sought from now on."""
+        kin = self._kin(sample.parent_pid, sample.start_ns, known, ContextBasis.SAME_REQUEST)
+        if kin is None:
+            if sample.parent_pid:
+                self._seek(sample.parent_pid)
+                self._publish()
+            return None
+        own = self.cgroup(sample.cgroup)
+        if own is None or not own.container_id:
+            return kin
+        mates = (each for each in known.values() if self._is_in(each, own.container_id))
+        older = any((each.start_ns, each.pid) < (sample.start_ns, sample.pid) for each in mates)
+        return Kin(kin.parent, kin.ancestors, kin.basis, container_init=not older)
+
+    def _is_in(self, process: Process, container_id: str) -> bool:
+        found = self.cgroup(process.cgroup)
+        return found is not None and found.container_id == container_id
+
+    def earlier(self, parent_pid: int | None, start_ns: int) -> Kin | None:
+        """The kin of a shell whose own records lacked its parent, among what was sought and found."""
+        found = {pid: process for pid, process in self._kept.items() if process is not None}
+        return self._kin(parent_pid, start_ns, found, ContextBasis.EARLIER)
+
+    @staticmethod
+    def _kin(pid: int | None, start_ns: int, known: Mapping[int, Process], basis: ContextBasis) -> Kin | None:
+        chain: list[Process] = []
+        while pid and len(chain) < MAX_ANCESTORS:
+            process = known.get(pid)
+            # A parent is older than its child; another process has its pid now.
+            if process is None or (start_ns and process.start_ns > start_ns + START_TOLERANCE_NS):
+                break
+            chain.append(process)
+            pid, start_ns = process.parent_pid, process.start_ns
+        return Kin(chain[0], tuple(each.name for each in chain), basis) if chain else None
+
+    def forget(self) -> None:
+        """No shell of the node is left."""
+        self._kept.clear()
+        self._publish()
+
+    def _seek(self, pid: int) -> None:
+        if pid not in self._kept and len(self._kept) < _MAX_SOUGHT:
+            self._kept[pid] = None
+
+    def _publish(self) -> None:
+        sought = tuple(pid for pid, process in self._kept.items() if process is None)
+        if sought != self.sought:
+            self.sought = sought
+
+    # --- checkpoints
+
+    def dump(self) -> list[object]:
+        """The state as JSON has it."""
+        kept = [[pid, process and dump_process(process)] for pid, process in self._kept.items()]
+        return [self._init_cgroup, kept]
+
+    def load(self, dumped: list[Any]) -> None:
+        """Take what :meth:`dump` gave."""
+        self._init_cgroup, kept = dumped
+        self._kept = {pid: process and load_process(process) for pid, process in kept}
+        self._publish()
+
+
+def as_process(sample: Sample) -> Process:
+    """A shell as the ancestor of another one."""
+    return Process(
+        sample.pid, sample.start_ns, sample.name, sample.parent_pid, sample.command_line, sample.cgroup
+    )
+
+
+def dump_process(process: Process) -> list[object]:
+    """A process as JSON has it."""
+    line = process.command_line
+    return [
+        process.pid,
+        process.start_ns,
+        process.name,
+        process.parent_pid,
+        line and [line.text, line.length, line.sha256],
+        process.cgroup,
+    ]
+
+
+def load_process(dumped: list[Any]) -> Process:
+    """Take what :func:`dump_process` gave."""
+    pid, start_ns, name, parent_pid, line, cgroup = dumped
+    return Process(pid, start_ns, name, parent_pid, line and CommandLine(*line), cgroup)

@@ -197,7 +197,8 @@ class _Sitting:
     ) -> Told | None:
         verdict = self._grade(finding, rule, novel=novel)
         ruled = rule is not None and rule.action is Action.SCORE
-        if not ruled and summaries.is_summarised(finding.context, self._rules):
+        as_one = not self._profile.parity and summaries.is_summarised(finding.context, self._rules)
+        if as_one and not ruled:
             summaries.count(self.view, finding, like, self._rules)
             self.counts[Counted.SUMMARISED] += 1
             return self._tell(finding, replace(verdict, preexisting_summary=True))

@@ -61,7 +61,7 @@ class Profile:
     """A table whose last row matches everything.
 
     ``parity``: as the hourly search does, an identity scores each time that it is told, ``opened`` and
-    ``ongoing``, on its node, and nothing is folded.
+    ``ongoing``, on its node, and nothing is told as one of many.
     """
 
     rows: tuple[Row, ...]

@@ -91,6 +91,14 @@ def test_a_burst_that_is_due_counts_on_until_it_is_settled() -> None:
     assert (burst.count, burst.first_ns, burst.last_ns) == (2, ns(3), ns(HOUR))
 
 
+def test_reports_come_in_the_order_in_which_they_were_due() -> None:
+    desk = Desk(JudgeRules(burst_after=1))
+    for at in (5, 3, 4, 0, 2, 1):
+        shell = context(unit="cron.service", template=str(at))
+        desk.hear(at, opened(at, shell, pid=1), opened(at, shell, pid=2))
+    assert [report.first_ns for report in desk.run_to(2 * HOUR)] == [ns(at) for at in range(6)]
+
+
 def test_a_burst_spans_its_openings_in_whichever_order_they_come() -> None:
     desk = Desk(JudgeRules(burst_after=1))
     desk.hear(0, *(opened(at, PROBE, pid=at) for at in (1, 30, 50, 20, 40)))

@@ -10,8 +10,8 @@ from detector.context import Context, Mode, Origin, Placement
 from detector.events import Lane
 from detector.judging.outcomes import Told, Verdict
 from detector.judging.profiles import PROFILES
-from detector.judging.rules import JudgeRules
-from tests.detector.judging.desk import Desk, context, ongoing, opened
+from detector.judging.rules import JudgeRules, Preexisting
+from tests.detector.judging.desk import Desk, closed, context, ongoing, opened
 
 HOST, POD, UNKNOWN = Placement.HOST, Placement.POD, Placement.UNKNOWN
 
@@ -91,13 +91,15 @@ def test_once_scores_every_opening_alike_and_nothing_else() -> None:
     ]
 
 
-def test_seed_scores_each_time_that_a_session_is_told_on_its_node_and_folds_nothing() -> None:
-    desk = Desk(JudgeRules(profile="seed"))
+def test_seed_scores_each_time_that_a_session_is_told_on_its_node_and_tells_each() -> None:
+    desk = Desk(JudgeRules(profile="seed", preexisting=Preexisting.SUMMARY))
     told: list[Told] = []
     for pid in range(20):
-        shell = opened(pid, context(POD, origin=Origin.ENTRYPOINT, pod_uid="u-1"), pid=pid)
+        shell = opened(pid, context(POD, origin=Origin.ENTRYPOINT, pod_uid="u-1"), pid=pid, start=-(10**7))
         again = opened(pid, context(POD, pod_uid="u-1"), pid=pid, incarnation=1)
         told += desk.hear(pid, shell, ongoing(shell), ongoing(shell, 2), again)
+        [end] = desk.hear(pid, closed(again))
+        assert (end.verdict.lane, end.verdict.score) == (Lane.CONTEXT, 0)
     assert {(t.verdict.score, t.finding.score, t.verdict.lane) for t in told} == {(25, 25, Lane.RISK)}
     assert {(t.verdict.object.name, t.verdict.object.type) for t in told} == {("worker-1.example", "system")}
     assert len(told) == 80

@@ -15,7 +15,6 @@ import pytest
 
 from tests.e2e.processes import Service, Splunk, Started, free_port, until
 from tests.e2e.relay import Relay
-from tests.e2e.stops import Stops
 
 if TYPE_CHECKING:
     import subprocess
@@ -96,28 +95,6 @@ class World:
     def pids(self) -> tuple[int, ...]:
         """The shells that live until the end."""
         return tuple(each.pid for each in self.shells.values())
-
-
-@pytest.fixture(scope="session", autouse=True)
-def stops(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stops | None]:
-    """Begins with the first end-to-end test, if anything of this session will look at it."""
-    if not any(_is_of_stops(item) for item in request.session.items):
-        yield None
-        return
-    running = Stops(tmp_path_factory.mktemp("stops"))
-    try:
-        yield running
-    finally:
-        running.end()
-
-
-def _is_of_stops(item: pytest.Item) -> bool:
-    return item.path.name == "test_stops.py"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the tests of the stops come last: what they look at takes minutes, in which others run."""
-    items.sort(key=_is_of_stops)
 
 
 @pytest.fixture(scope="session")

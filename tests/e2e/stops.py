@@ -1,8 +1,7 @@
 """Services that are stopped for some time, behind one real collector that is configured as we recommend.
 
-A run takes as long as its longest stop and waits for nearly all of it, so it has a thread of its own: it
-begins with the first end-to-end test (see ``conftest.py``), and ``test_stops.py``, which looks at it, comes
-last.
+All stops begin at one moment, and all services are sent the same, so that only the longest has to be waited
+for::
 
     service   0 s    20 s                 120 s                                     360 s
     never     ------------------------------------------------------------------------------------
@@ -20,9 +19,7 @@ last.
 
 from __future__ import annotations
 
-import threading
 import time
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -63,34 +60,8 @@ class Run:
     """What was delivered, by service, in order of arrival."""
 
 
-class Stops:
-    """A run in a thread of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self._started = Started(folder)
-        self._run: Future[Run] = Future()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._go, name="stops", daemon=True)
-        self._thread.start()
-
-    def run(self) -> Run:
-        """Wait for its end; raises what it raised."""
-        return self._run.result()
-
-    def end(self) -> None:
-        """End what still runs."""
-        self._over.set()
-        self._started.end()
-        self._thread.join(60)
-
-    def _go(self) -> None:
-        try:
-            self._run.set_result(_play(self._started, self._over))
-        except BaseException as error:  # noqa: BLE001  pytest.fail too: it is raised again where it is asked for
-            self._run.set_exception(error)
-
-
-def _play(started: Started, over: threading.Event) -> Run:
+def play(started: Started) -> Run:
+    """The story; it takes ten minutes, of which it waits nine."""
     splunk = Splunk(started, ack=False)
     services = {name: Service(started, name, splunk) for name in (NEVER, *STOPPED)}
     run = Run(started, splunk, services)
@@ -109,8 +80,8 @@ def _play(started: Started, over: threading.Event) -> Run:
     assert time.monotonic() - stopped_at < LENGTHS[0] - 1
     for length in LENGTHS:
         if length == LENGTHS[-1]:
-            _live_inside(run, over)
-        over.wait(max(0.0, stopped_at + length - time.monotonic()))
+            _live_inside(run)
+        time.sleep(max(0.0, stopped_at + length - time.monotonic()))
         for name in STOPPED:
             if name.endswith(f"-{length}"):
                 run.down_s[name] = time.monotonic() - stopped_at
@@ -140,12 +111,12 @@ def _stop(run: Run) -> float:
     return stopped_at
 
 
-def _live_inside(run: Run, over: threading.Event) -> None:
+def _live_inside(run: Run) -> None:
     """A shell that lives only while nothing but the longest stop goes on."""
-    over.wait(10)
+    time.sleep(10)
     _begin(run, "long")
     until("the long shell is sampled", lambda: _is_sampled(run, "long"), 60)
-    over.wait(20)
+    time.sleep(20)
     _end(run, "long")
 
 

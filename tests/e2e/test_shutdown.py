@@ -117,6 +117,7 @@ def hold_open(service: Service, stack: ExitStack, state: Path) -> None:
     control.sendall(b'{"ask": ')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("listens", "timeout"),
     [(False, "10s"), (True, "10s"), (True, "5m")],
@@ -175,6 +176,7 @@ def test_without_a_volume_sigterm_closes_windows_early_and_delivers_them(
     assert not (started.folder / "state-ephemeral").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("listens", [False, True], ids=["nobody listens", "nobody answers"])
 def test_without_a_volume_and_without_splunk_sigterm_ends_in_time_and_tells_what_is_lost(
     started: Started, splunk: Splunk, listens: bool
@@ -236,7 +238,7 @@ def test_a_stop_is_heard_while_the_store_cannot_be_read(
     )
     assert isinstance(settings, Settings)
     service, asked = parts.Service(settings), threading.Event()
-    starting = threading.Thread(target=service.start, args=(asked,))
+    starting = threading.Thread(target=service.start, args=(asked,), daemon=True)
     starting.start()
     starting.join(1)
     assert starting.is_alive()

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from tests.e2e.stops import LENGTHS, NEVER, STOPPED, facts
+from tests.e2e.processes import Started
+from tests.e2e.stops import LENGTHS, NEVER, STOPPED, facts, play
 
 if TYPE_CHECKING:
-    from tests.e2e.stops import Envelope, Run, Stops
+    from collections.abc import Iterator
+
+    from tests.e2e.stops import Envelope, Run
 
 pytestmark = [pytest.mark.peers, pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -30,9 +33,13 @@ _OF_ORDER: Final = {
 """What an opening says of the window that closed first, which is the one whose samples came in first."""
 
 
-@pytest.fixture
-def run(stops: Stops) -> Run:
-    return stops.run()
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    started = Started(tmp_path_factory.mktemp("stops"))
+    try:
+        yield play(started)
+    finally:
+        started.end()
 
 
 def of(run: Run, service: str, shell: str, kind: str) -> list[Envelope]:

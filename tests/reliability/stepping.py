@@ -79,8 +79,8 @@ class World:
     shells: list[Shell] = field(default_factory=list)
     """That live now, on every node."""
     node_steps: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STEPS, 0))
-    service_time: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
-    """(monotonic time, the service's own), by service."""
+    service_time: dict[str, list[tuple[float, float, float]]] = field(default_factory=dict)
+    """(monotonic time, the service's own, monotonic time), by service; in the order of reading."""
     _channels: dict[str, grpc.Channel] = field(default_factory=dict)
     _sent: int = 0
 
@@ -115,7 +115,8 @@ class World:
             export(body, timeout=20)
         for name, service in self.services.items():
             assert (_status(service, "livez"), _status(service, "readyz")) == (200, 200), name
-            self.service_time.setdefault(name, []).append((time.monotonic(), _service_time(service)))
+            reading = (time.monotonic(), _service_time(service), time.monotonic())
+            self.service_time.setdefault(name, []).append(reading)
 
     def _frame(self, node: str, shell: Shell) -> bytes:
         at_ns = (self._sent + self.node_steps[node]) * 1_000_000_000 + 500_000_000

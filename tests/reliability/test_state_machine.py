@@ -202,6 +202,14 @@ class Machine(RuleBasedStateMachine):
                 self.accepted.update(ShellId(node, s.host, s.pid, s.start_ns, s.name) for s in samples)
             self.tick(2)
 
+    @rule(node=st.sampled_from(NODES), pid=st.sampled_from(PIDS), crashes=st.booleans())
+    def a_shell_comes_back(self, node: NodeId, pid: int, crashes: bool) -> None:
+        """Its session was closed while it was away: what is remembered decides how the next one is told."""
+        for shells, times in (([(pid, True)], 2), ([], 9), ([(pid, True)], 3)):
+            self.scrapes(node, shells, 0, -100, times)
+        if crashes:
+            self.crash()
+
     @rule(turns=st.sampled_from([1, 5, 16]))
     def tick(self, turns: int) -> None:
         for _ in range(turns):
@@ -351,9 +359,11 @@ class OnDisk(Machine):
         """What failed while it was done may be found done after a crash, but whole, and nothing else is."""
         found = [entry for position, entry in store.read() if position >= len(self.witness.log)]
         store.rewind()
-        if found:
-            # The same was tried as often as the core came to it.
-            whole = next(each for each in self.witness.failed if each.entries == found)
+        added = store._database.tally.end - len(self.witness.log)
+        if added:
+            # The same was tried as often as the core came to it; what it trimmed of itself is not found.
+            tried = (each for each in self.witness.failed if len(each.entries) == added)
+            whole = next(each for each in tried if each.entries[added - len(found) :] == found)
             self.witness.log += [
                 each if isinstance(each, Arrival) else each.service_ns for each in whole.entries
             ]

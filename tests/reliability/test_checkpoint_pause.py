@@ -169,7 +169,7 @@ def test_checkpoints_of_100000_sessions_stop_the_answers_for_less_than_a_quarter
 
 def test_the_garbage_collector_does_not_walk_what_is_kept_of_a_shell(turned: Turned) -> None:
     """It stops everything while it does: half a second, were what is kept made of objects."""
-    shell = next(iter(next(iter(turned.core._detector._nodes.values()))._shells.values()))
+    shell = next(iter(next(iter(turned.core._detector._nodes.values()))._shells))
     walked = {type(each).__name__ for each in gc.get_referents(shell) if gc.is_tracked(each)}
     assert walked == {"type", "ShellId", "State"}
 

@@ -7,7 +7,7 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 PYTEST ?=
 # Most tests that take long wait.
-PROCESSES ?= 3
+PROCESSES ?= 4
 FUZZ_SECONDS ?= 600
 
 ROOMS := detector telemetry otlp_receiver store exporter otel_shell_detector

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # it has no types
 
 from telemetry import metrics
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
-_KEPT_TOGETHER: Final = "world"
-"""A fixture of tests/e2e that takes minutes: one process runs all tests that look at it."""
+_TOGETHER: Final = {"tests/e2e/test_live.py", "tests/e2e/test_replay.py"}
+"""Files whose tests look at one fixture that takes minutes (tests/e2e/conftest.py)."""
 # It is back at 0 when a test ends; tests/otlp_receiver/test_server.py looks at it in between.
 _moved = {"otel_shell_detector_receiver_in_flight_bytes"}
 
@@ -21,13 +22,22 @@ def _has_moved(family: Metric) -> bool:
     return any(sample.value for sample in family.samples if not sample.name.endswith("_created"))
 
 
+class _ByFile(LoadScopeScheduling):  # type: ignore[misc]  # as above
+    """With `pytest -n`: one process runs a file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return "tests/e2e" if path in _TOGETHER else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByFile:
+    return _ByFile(config, log)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process runs a file (`pytest -n`); what waits for minutes comes first, so that it is not last."""
-    for item in items:
-        together = _KEPT_TOGETHER in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group(_KEPT_TOGETHER if together else item.path.as_posix()))
-    items.sort(key=lambda item: not any(map(item.get_closest_marker, ("slow", "peers"))))
+    """What waits for minutes comes first, so that it is not last."""
+    items.sort(key=lambda item: [item.get_closest_marker(mark) is None for mark in ("slow", "peers")])
 
 
 @pytest.hookimpl(trylast=True)

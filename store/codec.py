@@ -1,4 +1,4 @@
-"""Arrivals and ticks as bytes, the digests that are keys, and the checksum that each stored row carries.
+"""Arrivals, ticks and notes as bytes, digests that are keys, and the checksum that each stored row carries.
 
 An entry of the journal is one JSON array in UTF-8 that begins with the number of its format. JSON because a
 dead letter is read by people, because its encoder and decoder run in C, and because it gives back what it was
@@ -7,7 +7,7 @@ given: integers of any size, the shortest decimal that reads as the same float, 
 
 What is read may be damaged. Decoding gives the value or raises :class:`Undecodable`, nothing else: each part
 has the type that is wanted and each array the wanted length. A reader of another format is a function beside
-the ones here, chosen by that first number.
+the ones here, chosen by that first number. The value of a note is one JSON object as the judge made it.
 """
 
 from __future__ import annotations
@@ -136,6 +136,22 @@ def load_arrival(data: bytes) -> Arrival:
 def load_tick(data: bytes) -> Tick:
     """The tick that :func:`dump_tick` wrote as ``data``. Raises :class:`Undecodable`."""
     return _load(data, {1: _load_tick, FORMAT: _load_tick}, "a tick")
+
+
+def dump_value(value: Mapping[str, Any]) -> bytes:
+    """The value of a note as one JSON object; :func:`load_value` gives it back."""
+    return _encode(dict(value)).encode("ascii")
+
+
+def load_value(data: bytes) -> Mapping[str, Any]:
+    """The value that :func:`dump_value` wrote as ``data``. Raises :class:`Undecodable`."""
+    try:
+        found = _decode(str(data, "utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise Undecodable(f"want the value of a note, found {len(data)} bytes: {error}") from error
+    if type(found) is not dict:
+        raise Undecodable(f"want the value of a note, found {type(found).__name__}")
+    return found
 
 
 def _load(data: bytes, readers: Mapping[int, Callable[[list[Any]], _T]], what: str) -> _T:

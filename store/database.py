@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import apsw
 
 from detector.events import Lane
+from detector.judging.notes import NoteKind
 from store.seams import Position, StoreDamaged, StoreError
 from telemetry import metrics
 
@@ -48,6 +49,11 @@ class Tally:
     waiting: dict[Lane, int] = field(default_factory=lambda: dict.fromkeys(Lane, 0))
     number: int = 1
     """Of the next dead letter."""
+    notes: dict[NoteKind, int] = field(default_factory=lambda: dict.fromkeys(NoteKind, 0))
+    written: int = 1
+    """Of the next notes that are written: the newer of two versions of a note has the greater number."""
+    forget_ns: int = 0
+    """No note that may be forgotten is due before."""
 
 
 class Database:
@@ -65,7 +71,7 @@ class Database:
     @contextmanager
     def transaction(self, doing: str) -> Iterator[None]:
         """Run the body in a transaction that is durable when it ends; ``doing`` is for error messages."""
-        before = replace(self.tally, waiting=dict(self.tally.waiting))
+        before = replace(self.tally, waiting=dict(self.tally.waiting), notes=dict(self.tally.notes))
         try:
             with metrics.STORE_COMMIT_SECONDS.time():
                 self.connection.execute("BEGIN IMMEDIATE")

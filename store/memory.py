@@ -9,12 +9,15 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from detector.events import Event, Lane, Outcome, Queued, Settlement
+from detector.judging.notes import BOUNDS
 from detector.types import Arrival
+from store.memory_notes import MemoryNotes
 from store.seams import Checkpoint, Commit, DeadLetter, Entry, Position, StoreError, Tick
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+    from detector.judging.notes import Note, NoteKind
     from detector.types import NodeId, SessionRow, ShellId
 
 MAX_EVENTS: Final = 200_000
@@ -22,6 +25,8 @@ MAX_EVENTS: Final = 200_000
 1.5."""
 MAX_CLOSED: Final = 200_000
 """Closed identities that are remembered; the one that closed first is forgotten first."""
+MAX_NOTES: Final = {kind: min(bound, 50_000) for kind, bound in BOUNDS.items()}
+"""Notes that are kept of each kind. One takes half a kilobyte here, and of bursts several."""
 MAX_DEAD: Final = 1_000
 """Dead letters that are kept for a look."""
 
@@ -43,6 +48,7 @@ class MemoryStore:
         *,
         max_events: int = MAX_EVENTS,
         max_closed: int = MAX_CLOSED,
+        max_notes: Mapping[NoteKind, int] = MAX_NOTES,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._max_events = max_events
@@ -56,6 +62,7 @@ class MemoryStore:
         self._rules = ""
         self._open: dict[ShellId, SessionRow] = {}
         self._closed: OrderedDict[ShellId, SessionRow] = OrderedDict()
+        self._notes = MemoryNotes(max_notes)
         self._lanes: dict[Lane, dict[int, Queued]] = {lane: {} for lane in Lane}
         self._sequence = 0
         self._dead: OrderedDict[int, _Dead] = OrderedDict()
@@ -144,6 +151,7 @@ class MemoryStore:
             self._checkpoints.pop(checkpoint.node, None)
             if checkpoint.state is not None:
                 self._checkpoints[checkpoint.node] = checkpoint
+        self._notes.put(change.notes, None if change.tick is None else self._service_ns)
         while self._log and (first := next(iter(self._log))) < change.trim_before:
             del self._log[first]
 
@@ -151,6 +159,24 @@ class MemoryStore:
         """See :class:`store.seams.Sessions`."""
         found = ((shell, self._open.get(shell) or self._closed.get(shell)) for shell in shells)
         return {shell: row for shell, row in found if row is not None}
+
+    # --- notes
+
+    def recall(self, keys: Collection[str]) -> Mapping[str, Note]:
+        """See :class:`store.seams.Notes`."""
+        return self._notes.recall(keys)
+
+    def due_notes(self, now_ns: int, limit: int) -> Sequence[Note]:
+        """See :class:`store.seams.Notes`."""
+        return self._notes.due(now_ns, limit)
+
+    def next_due_ns(self) -> int | None:
+        """See :class:`store.seams.Notes`."""
+        return self._notes.next_due_ns()
+
+    def notes(self, kind: NoteKind, after: str, limit: int) -> Sequence[Note]:
+        """See :class:`store.seams.Notes`."""
+        return self._notes.walk(kind, after, limit)
 
     # --- outbox
 

@@ -5,8 +5,8 @@ which table it may be, and its checksum says that it is. Keys, positions, sequen
 were; numbers of events and dead letters that were used up are not used again.
 
 A row may be found twice: a page that was emptied, or was copied by half from the log to the file, holds
-versions from before. Of journal, checkpoints and sessions the newest counts. Of events and dead letters there
-is one version alone.
+versions from before. Of journal, checkpoints, sessions and notes the newest counts. Of events and dead
+letters there is one version alone.
 
 What was lost between the rows that are found shows in the order of positions; what was lost at the end of the
 journal does not.
@@ -39,6 +39,7 @@ _NEWER: Final = {
     schema.JOURNAL.name: ("{0}.kind",),  # one that was buried may not come to life
     schema.CHECKPOINT.name: ("{0}.position",),
     schema.SESSION.name: ("{0}.touched_ns", "{0}.incarnation", "{0}.emitted", "{0}.reason IS NOT NULL"),
+    schema.NOTE.name: ("{0}.written",),
 }
 """What is greater in the newer version of a row; ``{0}`` is where it stands."""
 

@@ -57,6 +57,14 @@ MIGRATIONS: Final = (
     ALTER TABLE outbox ADD COLUMN queued_ns INTEGER;
     ALTER TABLE dead ADD COLUMN arrived_ns INTEGER;
     """,
+    # 3: what the judge remembers
+    """
+    CREATE TABLE note (
+        key TEXT NOT NULL PRIMARY KEY, kind TEXT NOT NULL, due_ns INTEGER NOT NULL, value BLOB NOT NULL,
+        written INTEGER NOT NULL, crc INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX note_due ON note (kind, due_ns);
+    """,
 )
 """What makes version n of version n - 1. An index on a rowid table ends with the rowid: within a lane, events
 are in order of output."""
@@ -136,7 +144,8 @@ DEAD: Final = Table(
     ("number", "origin", "reason", "at_ns", "event_id", "body", "arrived_ns"),
     frozenset({"origin", "reason", "event_id"}),
 )
-TABLES: Final = (META, JOURNAL, CHECKPOINT, SESSION, OUTBOX, DEAD)
+NOTE: Final = Table("note", ("key", "kind", "due_ns", "value", "written"), frozenset({"key", "kind"}))
+TABLES: Final = (META, JOURNAL, CHECKPOINT, SESSION, OUTBOX, DEAD, NOTE)
 """Every table, in an order in which rows can be carried over."""
 
 

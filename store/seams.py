@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, NewType, Protocol, TypeAlias
 from detector.types import Arrival
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from detector.events import Event, Lane, Outcome, Queued
+    from detector.judging.notes import Note, NoteKind, Tombstone
     from detector.types import NodeId, SessionRow, ShellId
 
 Position = NewType("Position", int)
@@ -116,8 +117,9 @@ class Journal(Protocol):
 class Commit:
     """One atomic change: a tick, session rows by key, events in order, checkpoints, the prefix that may go.
 
-    ``trim_before`` is a prefix of the journal, never single entries. ``rules`` are those with which the
-    checkpoints and the journal were made, as the core wrote them; empty: as before.
+    And notes: of two with the same key the last one counts, as it does of session rows. ``trim_before`` is a
+    prefix of the journal, never single entries. ``rules`` are those with which the checkpoints and the
+    journal were made, as the core wrote them; empty: as before.
     """
 
     tick: Tick | None = None
@@ -126,6 +128,7 @@ class Commit:
     checkpoints: tuple[Checkpoint, ...] = ()
     trim_before: Position = Position(0)
     rules: str = ""
+    notes: tuple[Note | Tombstone, ...] = ()
 
 
 class Sessions(Protocol):
@@ -137,6 +140,41 @@ class Sessions(Protocol):
 
     def look_up(self, shells: Sequence[ShellId]) -> Mapping[ShellId, SessionRow]:
         """The rows of those identities that are remembered. Raises :class:`StoreError`."""
+        ...
+
+
+class Notes(Protocol):
+    """What the judge remembers, by key; written by :meth:`Sessions.commit`.
+
+    A key begins with the kind of its note, as :func:`detector.judging.notes.key_of` makes it. A kind may have
+    so many notes (:data:`detector.judging.notes.BOUNDS`). Of one whose end is told (those of
+    :data:`detector.judging.notes.SETTLED`) a note is kept until it is removed; those above the bound
+    count as due. The other notes are forgotten in a commit with a tick some time after they are due, and
+    those that are due first in the very commit that exceeds the bound. All of these methods raise
+    :class:`StoreError`. A note that is damaged is gone.
+    """
+
+    def recall(self, keys: Collection[str]) -> Mapping[str, Note]:
+        """The notes that there are of these keys, by key; some may be due already."""
+        ...
+
+    def due_notes(self, now_ns: int, limit: int) -> Sequence[Note]:
+        """The first ``limit`` notes whose end is to be told, those that are due first at the front.
+
+        That is the notes that are due at ``now_ns`` (service time), and those above the bound of their kind,
+        though they be due later. They stay until a commit removes them; safe to repeat.
+        """
+        ...
+
+    def next_due_ns(self) -> int | None:
+        """The earliest service time at which :meth:`due_notes` has a note; 0 if it has one above a bound.
+
+        ``None`` if there is none of these kinds.
+        """
+        ...
+
+    def notes(self, kind: NoteKind, after: str, limit: int) -> Sequence[Note]:
+        """The first ``limit`` notes of a kind with a key above ``after``, by key; some may be due already."""
         ...
 
 
@@ -197,7 +235,7 @@ class DeadLetters(Protocol):
         ...
 
 
-class Store(Journal, Sessions, Outbox, DeadLetters, Protocol):
+class Store(Journal, Sessions, Notes, Outbox, DeadLetters, Protocol):
     """All seams over one state."""
 
     def close(self) -> None:

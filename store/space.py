@@ -12,22 +12,31 @@ Before arrivals are refused for the limit, things give way, in this order, the o
 at a time:
 
 1. closed identities: one that is forgotten may be told again, with the same ids;
-2. dead letters of the lanes context and audit;
-3. dead letters that are no events: entries of the journal, checkpoints;
-4. dead letters of the lane risk.
+2. notes that only remember, those due first of each kind: what identities have scored (so one that is told
+   again after 1 does not score again), what was seen, which nodes are known. Without them something scores
+   twice or counts as new;
+3. dead letters of the lanes context and audit;
+4. dead letters that are no events: entries of the journal, checkpoints;
+5. dead letters of the lane risk;
+6. notes that keep something quiet: what risk objects have scored in a period, silenced sessions. Without them
+   more is told or scores than should.
 
-Events that wait for delivery never give way, nor does the journal: it shrinks at each checkpoint.
+Notes that count what is not told yet (bursts, audit, summaries) never give way, for it would be told by
+nothing else; each ends by itself. Nor do events that wait for delivery, nor the journal: it shrinks at each
+checkpoint.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import apsw
 
 from detector.events import Lane
+from detector.judging.notes import NoteKind
 from detector.types import NANOSECONDS
 from store.database import told
 from store.seams import StoreError
@@ -35,11 +44,12 @@ from telemetry import events as log
 from telemetry import metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from store.database import Database
     from store.dead import DeadTable
+    from store.notes import NoteTable
     from store.sessions import SessionTable
 
 BALLAST_BYTES: Final = 4 << 20
@@ -50,12 +60,15 @@ _RESERVED: Final = 8
 """One part in eight of the limit is kept from arrivals."""
 _RETRY_NS: Final = NANOSECONDS
 _IDENTITIES_AT_ONCE: Final = 1_000
+_NOTES_AT_ONCE: Final = 1_000
 _LETTERS_AT_ONCE: Final = 64
 _SLICES: Final = 8
 """Slices that give way at a time; each is a transaction of a few milliseconds."""
 
 _CONTEXT: Final = (Lane.CONTEXT, Lane.AUDIT)
 _STORED: Final = ("journal", "checkpoint")
+_REMEMBERING: Final = (NoteKind.SCORED, NoteKind.NOVEL, NoteKind.NODE)
+_QUIETING: Final = (NoteKind.CAP, NoteKind.SILENCED)
 
 
 class Ballast:
@@ -110,15 +123,23 @@ class Ballast:
             os.close(file)
 
 
+@dataclass(frozen=True, slots=True)
+class Going:
+    """The tables of which something gives way."""
+
+    sessions: SessionTable
+    notes: NoteTable
+    dead: DeadTable
+
+
 class Space:
     """The limit and the ballast of one state."""
 
-    def __init__(
-        self, database: Database, sessions: SessionTable, dead: DeadTable, ballast: Ballast, max_size: int
-    ) -> None:
+    def __init__(self, database: Database, going: Going, ballast: Ballast, max_size: int) -> None:
         self._database = database
-        self._sessions = sessions
-        self._dead = dead
+        self._sessions = going.sessions
+        self._notes = going.notes
+        self._dead = going.dead
         self._ballast = ballast
         self._limit = max_size
         self._mark = max_size - max_size // _RESERVED
@@ -167,14 +188,17 @@ class Space:
     def _give_way(self) -> bool:
         stages: dict[str, Callable[[], int]] = {
             "closed_identities": self._forget_identities,
+            "notes_remembering": lambda: self._forget_notes(_REMEMBERING),
             "dead_context": lambda: self._dead.drop_oldest(_CONTEXT, _LETTERS_AT_ONCE),
             "dead_stored": lambda: self._dead.drop_oldest(_STORED, _LETTERS_AT_ONCE),
             "dead_risk": lambda: self._dead.drop_oldest((Lane.RISK,), _LETTERS_AT_ONCE),
+            "notes_quieting": lambda: self._forget_notes(_QUIETING),
         }
         for what, drop in stages.items():
             with self._database.transaction("making room"):
                 dropped = drop()
             if dropped:
+                self._notes.tell()
                 metrics.STATE_GIVEN_WAY.labels(what=what).inc(dropped)
                 if not self._pressed:
                     log.STORE_GIVES_WAY(what=what, limit=self._limit)
@@ -186,3 +210,9 @@ class Space:
         forgotten = self._sessions.forget_closed(_IDENTITIES_AT_ONCE)
         self._database.tally.closed -= forgotten
         return forgotten
+
+    def _forget_notes(self, kinds: Sequence[NoteKind]) -> int:
+        for kind in kinds:
+            if dropped := self._notes.drop_first(kind, _NOTES_AT_ONCE):
+                return dropped
+        return 0

@@ -33,22 +33,25 @@ from typing import TYPE_CHECKING, Final
 
 import apsw
 
+from detector.judging.notes import BOUNDS
 from store.checkpoints import CheckpointTable, MetaTable
 from store.database import Database
 from store.dead import DeadTable
 from store.journal import JournalTable
 from store.lock import Lock
+from store.notes import NoteTable
 from store.opening import make_folder, open_state
 from store.outbox import OutboxTable
 from store.seams import CannotOpenStore, StoreDamaged, StoreError
 from store.sessions import SessionTable
-from store.space import Ballast, Space
+from store.space import Ballast, Going, Space
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from detector.events import Lane, Outcome, Queued
+    from detector.judging.notes import Note, NoteKind
     from detector.types import Arrival, NodeId, SessionRow, ShellId
     from store.seams import Checkpoint, Commit, DeadLetter, Entry, Position
 
@@ -62,7 +65,8 @@ class SqliteStore:
 
     ``wall_ns`` dates dead letters, ``monotonic_ns`` spaces attempts to go on after the disk was full; ``vfs``
     is the name of the SQLite VFS through which files are reached. ``max_size`` bounds the state in bytes
-    (:mod:`store.space`), ``max_closed`` the closed identities that are remembered.
+    (:mod:`store.space`), ``max_closed`` the closed identities that are remembered, ``max_notes`` the notes of
+    each kind.
     """
 
     def __init__(  # noqa: PLR0913  the seams to the outside and the bounds
@@ -74,6 +78,7 @@ class SqliteStore:
         vfs: str | None = None,
         max_size: int = MAX_SIZE,
         max_closed: int = MAX_CLOSED,
+        max_notes: Mapping[NoteKind, int] = BOUNDS,
     ) -> None:
         try:
             make_folder(folder)
@@ -83,9 +88,10 @@ class SqliteStore:
         try:
             self._database = Database(open_state(folder, vfs))
             try:
-                self._assemble(wall_ns, max_closed)
+                self._assemble(wall_ns, max_closed, max_notes)
                 ballast = Ballast(folder / "ballast", monotonic_ns)
-                self._space = Space(self._database, self._sessions, self._dead, ballast, max_size)
+                going = Going(self._sessions, self._notes, self._dead)
+                self._space = Space(self._database, going, ballast, max_size)
             except BaseException:
                 self._database.connection.close()
                 raise
@@ -96,10 +102,13 @@ class SqliteStore:
             self._lock.release()
             raise
 
-    def _assemble(self, wall_ns: Callable[[], int], max_closed: int) -> None:
+    def _assemble(
+        self, wall_ns: Callable[[], int], max_closed: int, max_notes: Mapping[NoteKind, int]
+    ) -> None:
         self._dead = DeadTable(self._database, wall_ns)
         self._outbox = OutboxTable(self._database, self._dead, wall_ns)
         self._sessions = SessionTable(self._database, max_closed)
+        self._notes = NoteTable(self._database, max_notes)
         self._meta = MetaTable(self._database)
         self._checkpoints = CheckpointTable(self._database, self._dead)
         self._journal = JournalTable(self._database, self._dead, self._checkpoints, self._meta)
@@ -110,6 +119,7 @@ class SqliteStore:
         self._dead.load()
         self._outbox.load()
         self._sessions.load()
+        self._notes.load()
         self._journal.load()
         service_ns = self._meta.get("service_ns")
         tally.service_ns = self._sessions.last_touched_ns() if service_ns is None else int(service_ns)
@@ -169,6 +179,7 @@ class SqliteStore:
             self._journal.write()
             self._sessions.put(change.rows)
             self._outbox.queue(change.events)
+            dropped = self._notes.put(change.notes)
             self._checkpoints.put(change.checkpoints)
             self._journal.trim(change.trim_before)
             if change.rules:
@@ -176,10 +187,30 @@ class SqliteStore:
                 self._meta.put("rules", change.rules)
             if change.tick is not None:
                 self._sessions.prune(len(change.rows))
+                self._notes.prune(len(change.notes))
+        self._notes.tell(dropped)
 
     def look_up(self, shells: Sequence[ShellId]) -> Mapping[ShellId, SessionRow]:
         """See :class:`store.seams.Sessions`."""
         return self._sessions.look_up(shells)
+
+    # --- notes
+
+    def recall(self, keys: Collection[str]) -> Mapping[str, Note]:
+        """See :class:`store.seams.Notes`."""
+        return self._notes.recall(keys)
+
+    def due_notes(self, now_ns: int, limit: int) -> Sequence[Note]:
+        """See :class:`store.seams.Notes`."""
+        return self._notes.due(now_ns, limit)
+
+    def next_due_ns(self) -> int | None:
+        """See :class:`store.seams.Notes`."""
+        return self._notes.next_due_ns()
+
+    def notes(self, kind: NoteKind, after: str, limit: int) -> Sequence[Note]:
+        """See :class:`store.seams.Notes`."""
+        return self._notes.walk(kind, after, limit)
 
     # --- outbox
 

@@ -226,7 +226,7 @@ STORE_DAMAGED: Final = _counter(
     "store_damaged_rows",
     "Rows of the state that were found damaged or missing. What is left of them is a dead letter.",
     "table",
-    table="journal, checkpoint, session, outbox, meta",
+    table="journal, checkpoint, session, outbox, note, meta",
 )
 STORE_COMMIT_SECONDS: Final = _histogram(
     "store_transaction", "Duration of a durable transaction of the state.", _LATENCY_BUCKETS
@@ -244,8 +244,21 @@ STATE_GIVEN_WAY: Final = _counter(
     "state_given_way",
     "Rows that were deleted because the state came near its limit.",
     "what",
-    what="in this order: closed_identities; dead_context: dead letters of the lanes context and audit;"
-    " dead_stored: those of the journal and of checkpoints; dead_risk",
+    what="in this order: closed_identities; notes_remembering: those of the kinds scored, novel, node;"
+    " dead_context: dead letters of the lanes context and audit; dead_stored: those of the journal and of"
+    " checkpoints; dead_risk; notes_quieting: those of the kinds cap, silenced",
+)
+STORE_NOTES: Final = _gauge(
+    "store_notes",
+    "Notes that are kept: what the judge remembers, of which each kind has a bound.",
+    "kind",
+    kind="node, novel, burst, silenced, audit, summary, cap, scored",
+)
+STORE_NOTES_DROPPED: Final = _counter(
+    "store_notes_dropped",
+    "Notes that were forgotten before their time, as there were more of their kind than may be kept.",
+    "kind",
+    kind="node, novel, silenced, cap, scored",
 )
 JOURNAL_BYTES: Final = _gauge(
     "journal_kept", "Entries of the journal that a restart would read.", unit="bytes"

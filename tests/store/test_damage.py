@@ -11,6 +11,7 @@ import apsw
 import pytest
 
 from detector.events import Event, Lane, Outcome, Settlement
+from detector.judging.notes import Note, NoteKind
 from detector.types import Arrival, CloseReason, CommandLine, NodeId, Record, Sample, SessionRow, ShellId
 from store.seams import Checkpoint, Commit, Position, Tick, Unreadable
 from store.sqlite import SqliteStore
@@ -45,9 +46,15 @@ def checkpoint(node: NodeId, position: int) -> Checkpoint:
     return Checkpoint(node, Position(position), b"[%s%d]" % (b"1," * 5_000, position))
 
 
+def note(number: int, told: int = 0) -> Note:
+    kind = (NoteKind.BURST, NoteKind.SILENCED)[number % 2]
+    return Note(kind, f"{kind}:{number}", {"told": told, "fill": "z" * (number * 13 % 1_200)}, 100 + number)
+
+
 # All that is ever written by `fill`.
 SHELLS = [session(number).shell for number in range(200)]
 SESSIONS = {session(number, emitted) for number in range(200) for emitted in (0, 1)}
+NOTES = [note(number, told) for number in range(80) for told in (0, 1)]
 EVENTS = {event(number) for number in range(300)}
 CHECKPOINTS = {checkpoint(node, position) for node in NODES for position in (50, 60)}
 
@@ -61,6 +68,7 @@ class Seen:
     sessions: dict[ShellId, SessionRow]
     events: dict[Lane, list[Event]]
     dead: dict[int, bytes]
+    notes: dict[str, Note]
 
     def lost(self, before: Seen) -> int:
         """How many of the things that ``before`` tells are not told as they were."""
@@ -69,6 +77,7 @@ class Seen:
             (before.checkpoints, self.checkpoints),
             (before.sessions, self.sessions),
             (before.dead, self.dead),
+            (before.notes, self.notes),
         ]
         told = [
             {each.event_id: each for lane in seen.events.values() for each in lane} for seen in (before, self)
@@ -85,6 +94,8 @@ def see(folder: Path) -> Seen:
         sessions = dict(store.look_up(SHELLS))
         events = {lane: [queued.event for queued in store.take(lane, 10_000)] for lane in Lane}
         dead = {letter.number: letter.body for letter in store.dead_letters(10_000)}
+        notes = {note.key: note for note in (*store.due_notes(10**9, 10**6), *walk(store, NoteKind.SILENCED))}
+        assert notes == store.recall([note.key for note in NOTES])
         assert store.backlog() == {lane: len(waiting) for lane, waiting in events.items()}
         store.append([arrival(0)])
         store.commit(
@@ -92,20 +103,28 @@ def see(folder: Path) -> Seen:
         )
     finally:
         store.close()
-    return Seen(entries, checkpoints, sessions, events, dead)
+    return Seen(entries, checkpoints, sessions, events, dead, notes)
+
+
+def walk(store: SqliteStore, kind: NoteKind) -> list[Note]:
+    found: list[Note] = []
+    while page := store.notes(kind, found[-1].key if found else "", 7):
+        found += page
+    return found
 
 
 def fill(store: SqliteStore) -> None:
     store.append([arrival(number) for number in range(200)])
     checkpoints = tuple(checkpoint(node, 50) for node in NODES)
-    store.commit(Commit(Tick(5), tuple(map(session, range(200))), tuple(map(event, range(300))), checkpoints))
+    rows, notes = tuple(map(session, range(200))), tuple(map(note, range(80)))
+    store.commit(Commit(Tick(5), rows, tuple(map(event, range(300))), checkpoints, notes=notes))
     taken = [queued.sequence for queued in store.take(Lane.RISK, 40)]
     store.settle([Outcome(sequence, Settlement.DEAD, "code_6") for sequence in taken[:20]])
     store.settle([Outcome(sequence, Settlement.DONE) for sequence in taken[20:]])
     rows = tuple(session(number, 1) for number in range(50))
-    store.commit(
-        Commit(Tick(6), rows, checkpoints=(checkpoint(NODES[0], 60),), trim_before=Position(50), rules="r")
-    )
+    kept = (checkpoint(NODES[0], 60),)
+    notes = tuple(note(number, 1) for number in range(20))
+    store.commit(Commit(Tick(6), rows, (), kept, trim_before=Position(50), rules="r", notes=notes))
 
 
 @dataclass(frozen=True)
@@ -130,11 +149,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     connection.close()
     pages = {number: (name, kind, cells) for number, name, kind, cells in found}
     seen = see(folder)
-    assert [len(each) for each in (seen.entries, seen.checkpoints, seen.sessions, seen.dead)] == [
+    assert [len(each) for each in (seen.entries, seen.checkpoints, seen.sessions, seen.dead, seen.notes)] == [
         152,
         4,
         200,
         20,
+        80,
     ]
     assert [len(each) for each in seen.events.values()] == [110, 150, 0]
     return Made(folder, whole, seen, pages)
@@ -147,7 +167,7 @@ def lost_at_most(made: Made, numbers: Iterable[int]) -> int:
         name, kind, cells = made.pages.get(number, ("", "", 0))
         if kind == "overflow":
             lost += 1
-        elif name in {"meta", "session"} or kind == "leaf":
+        elif name in {"meta", "session", "note"} or kind == "leaf":
             lost += cells
     return lost
 
@@ -178,6 +198,7 @@ def assert_nothing_is_altered(before: Seen, after: Seen) -> None:
     assert all(each == arrival(number) for number, each in arrivals.items())
     assert set(after.sessions.values()) <= SESSIONS
     assert set(after.checkpoints.values()) <= CHECKPOINTS
+    assert all(note in NOTES for note in after.notes.values())
 
 
 def test_a_flipped_bit_in_the_file_costs_no_more_than_the_rows_of_its_page(
@@ -257,7 +278,8 @@ def test_a_flipped_bit_in_the_header_costs_nothing(made: Made, tmp_path: Path, f
 
 
 @pytest.mark.parametrize(
-    "word", [b"touched_ns", b"CREATE INDEX outbox_lane", b"reason IS NOT NULL", b"value TEXT"]
+    "word",
+    [b"touched_ns", b"CREATE INDEX outbox_lane", b"reason IS NOT NULL", b"value TEXT", b"INDEX note_due"],
 )
 def test_another_letter_in_the_schema_costs_nothing(made: Made, tmp_path: Path, word: bytes) -> None:
     assert word in made.whole

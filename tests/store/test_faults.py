@@ -8,6 +8,7 @@ import apsw
 import pytest
 
 from detector.events import Event, Lane, Outcome, Settlement
+from detector.judging.notes import Note, NoteKind, Tombstone
 from detector.types import Arrival, CloseReason, NodeId, Record, SessionRow, ShellId
 from store.seams import Checkpoint, Commit, Position, StoreError, Tick
 from store.sqlite import SqliteStore
@@ -55,7 +56,13 @@ def seen(store: SqliteStore) -> dict[str, Any]:
         "events": {lane: list(store.take(lane, 99)) for lane in Lane},
         "backlog": dict(store.backlog()),
         "dead": list(store.dead_letters(99)),
+        "notes": {kind: list(store.notes(kind, "", 99)) for kind in NoteKind},
+        "counts": dict(store._database.tally.notes),
     }
+
+
+def note(due_ns: int, kind: NoteKind, count: int = 0) -> Note:
+    return Note(kind, f"{kind}:{due_ns}", {"count": count}, due_ns)
 
 
 def fill(store: SqliteStore) -> None:
@@ -63,7 +70,10 @@ def fill(store: SqliteStore) -> None:
     store.append([arrival(3)], durable=False)
     row = SessionRow(SHELLS[0], 0, 0, 1)
     events = (event(1), event(2), event(3), event(4, Lane.CONTEXT))
-    store.commit(Commit(Tick(1), (row,), events, (Checkpoint(NODE, Position(1), b"1"),), rules="r"))
+    notes = (note(1, NoteKind.BURST), note(2, NoteKind.CAP), note(3, NoteKind.CAP), note(4, NoteKind.AUDIT))
+    store.commit(
+        Commit(Tick(1), (row,), events, (Checkpoint(NODE, Position(1), b"1"),), rules="r", notes=notes)
+    )
     store.settle([Outcome(1, Settlement.DEAD, "code_6")])
     store.append([arrival(4)], durable=False)
 
@@ -71,7 +81,15 @@ def fill(store: SqliteStore) -> None:
 def _commit(store: SqliteStore) -> None:
     rows = (SessionRow(SHELLS[0], 0, 1, 2, CloseReason.EXITED), SessionRow(SHELLS[1], 0, 0, 2))
     checkpoint = Checkpoint(NODE, Position(2), b"2" * 9_000)
-    store.commit(Commit(Tick(2), rows, (event(5), event(6, Lane.AUDIT)), (checkpoint,), Position(2), "s"))
+    # Of those that are there one is due, one is changed, and one is removed.
+    notes = (
+        note(1, NoteKind.BURST, 9),
+        Tombstone("audit:4"),
+        note(5, NoteKind.SUMMARY),
+        note(6, NoteKind.CAP),
+    )
+    events = (event(5), event(6, Lane.AUDIT))
+    store.commit(Commit(Tick(2), rows, events, (checkpoint,), Position(2), "s", notes))
 
 
 OPERATIONS: dict[str, Callable[[SqliteStore], object]] = {
@@ -142,6 +160,10 @@ READS: dict[str, Callable[[SqliteStore], object]] = {
     "count_dead_letters": lambda store: store.count_dead_letters(),
     "append": lambda store: store.append([arrival(5)]),
     "commit": _commit,
+    "recall": lambda store: store.recall(["burst:1", "cap:3"]),
+    "due_notes": lambda store: store.due_notes(9, 9),
+    "next_due_ns": lambda store: store.next_due_ns(),
+    "notes": lambda store: store.notes(NoteKind.CAP, "", 9),
 }
 
 

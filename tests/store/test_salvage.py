@@ -77,6 +77,11 @@ def queued(number: int) -> Row:
     )
 
 
+def note(number: int, written: int) -> Row:
+    value = b'{"n":%d,"fill":"%s"}' % (written, b"v" * (number * 29 % 1_500))
+    return (f"burst:{number * 7919 % 1000:040x}", "burst", number, value, written)
+
+
 def dead(number: int) -> Row:
     return (number, "risk", "code_6", 2**60 + number, f"id-{number}", b"d" * (number * 50), number)
 
@@ -104,12 +109,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     put(connection, schema.SESSION, (session(number, 1) for number in range(400)))
     put(connection, schema.OUTBOX, map(queued, range(1, 250)))
     put(connection, schema.DEAD, map(dead, range(1, 30)))
+    put(connection, schema.NOTE, (note(number, 1) for number in range(150)))
     before = rows_of(connection)
     connection.execute(
         "DELETE FROM journal WHERE position < 150; DELETE FROM outbox WHERE sequence BETWEEN 50 AND 90"
     )
     put(connection, schema.CHECKPOINT, (checkpoint(node, 2) for node in range(3)))
     put(connection, schema.SESSION, (session(number, 2, "exited") for number in range(100)))
+    put(connection, schema.NOTE, (note(number, 2) for number in range(40)))
     rows = rows_of(connection)
     connection.close()
     assert not path.with_name("state.db-wal").exists()
@@ -143,7 +150,7 @@ def lost_at_most(made: Made, numbers: Iterable[int]) -> int:
         name, kind, cells = made.pages.get(number, ("", "", 0))
         if kind == "overflow":
             lost += 1
-        elif name in NAMES and (kind == "leaf" or name in {"meta", "session"}):
+        elif name in NAMES and (kind == "leaf" or name in {"meta", "session", "note"}):
             lost += cells
     return lost
 
@@ -295,6 +302,7 @@ def test_of_two_versions_of_a_row_the_newest_counts_wherever_it_stands(made: Mad
         )
         put(connection, schema.CHECKPOINT, [checkpoint(1, 2 if newer else 1, 2)])
         put(connection, schema.SESSION, [session(7, 2, "exited") if newer else session(7, 1), session(8, 1)])
+        put(connection, schema.NOTE, [note(1, 2 if newer else 1), note(2, 1)])
         put(connection, schema.OUTBOX, [queued(1)])
         rows = rows_of(connection)
         connection.close()

@@ -9,6 +9,7 @@ import apsw
 import pytest
 
 from detector.events import Event, Lane, Outcome, Settlement
+from detector.judging.notes import SETTLED, Note, NoteKind
 from detector.types import Arrival, CloseReason, NodeId, Record, SessionRow, ShellId
 from store.seams import Checkpoint, Commit, Position, StoreError, Tick
 from store.space import BALLAST_BYTES
@@ -43,6 +44,10 @@ def event(number: int, lane: Lane = Lane.RISK, size: int = 0) -> Event:
 
 def closed(pid: int) -> SessionRow:
     return SessionRow(ShellId(NODE, "h", pid, 1, "sh"), 0, 0, 5, CloseReason.EXITED)
+
+
+def note(kind: NoteKind, number: int) -> Note:
+    return Note(kind, f"{kind}:{number}", {"fill": "x" * 500}, 10**18 + number)
 
 
 def given_way(what: str) -> float:
@@ -241,6 +246,7 @@ def test_a_disk_that_is_read_only_is_refused_at_the_start(tmp_path: Path) -> Non
 def fill_with_what_may_go(store: SqliteStore) -> None:
     """About 300 KiB of each thing that gives way."""
     store.commit(Commit(Tick(1), rows=tuple(closed(pid) for pid in range(2_000))))
+    store.commit(Commit(notes=tuple(note(kind, number) for kind in NoteKind for number in range(100))))
     for number, lane in enumerate((Lane.CONTEXT, Lane.AUDIT, Lane.RISK)):
         events = tuple(event(n, lane, 3_000) for n in range(50))
         store.commit(Commit(events=events))
@@ -257,7 +263,14 @@ def fill_with_what_may_go(store: SqliteStore) -> None:
 def test_what_matters_least_gives_way_first_and_events_that_wait_never(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path, max_size=SIZE)
     fill_with_what_may_go(store)
-    stages = ["closed_identities", "dead_context", "dead_stored", "dead_risk"]
+    stages = [
+        "closed_identities",
+        "notes_remembering",
+        "dead_context",
+        "dead_stored",
+        "dead_risk",
+        "notes_quieting",
+    ]
     start = [given_way(what) for what in stages]
     order: list[str] = []
     queued = 0
@@ -277,9 +290,13 @@ def test_what_matters_least_gives_way_first_and_events_that_wait_never(tmp_path:
     assert "262144 of them kept" in str(refused.value)
     assert order == stages
     counts = [given_way(what) - was for what, was in zip(stages, start, strict=True)]
-    assert counts == [2_000, 100, 50, 50]
+    assert counts == [2_000, 300, 100, 50, 50, 200]
     assert store.dead_letters(9) == []
     assert store.look_up([closed(pid).shell for pid in range(2_000)]) == {}
+    # What is counted in bursts, audit and summaries would be told by nothing else.
+    left = {kind: len(store.notes(kind, "", 999)) for kind in NoteKind}
+    assert left == {kind: 100 if kind in SETTLED else 0 for kind in NoteKind}
+    assert left == {kind: metrics.STORE_NOTES.labels(kind=kind)._value.get() for kind in NoteKind}
     # Not one event that waits was touched, and what was accepted can still be decided.
     assert store.backlog()[Lane.RISK] == queued
     store.commit(Commit(tick=Tick(2), events=(event(queued),)))

@@ -9,6 +9,7 @@ import apsw
 import pytest
 
 from detector.events import Event, Lane, Outcome, Queued, Settlement
+from detector.judging.notes import Note, NoteKind
 from detector.types import Arrival, CloseReason, NodeId, Record, SessionRow, ShellId
 from store import opening, schema
 from store.seams import CannotOpenStore, Checkpoint, Commit, DeadLetter, Position, Tick
@@ -29,10 +30,10 @@ def queued(sequence: int, lane: Lane) -> Queued:
     return Queued(sequence, Event(lane, f"id-{sequence}", b'{"n":%d}' % sequence, sequence))
 
 
-def write_version_1(folder: Path) -> None:
+def write_version(version: int, folder: Path) -> None:
     connection = apsw.Connection(str(folder / "state.db"))
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute((DATA / "schema-1.sql").read_text())
+    connection.execute((DATA / f"schema-{version}.sql").read_text())
     connection.close()
 
 
@@ -53,39 +54,47 @@ def assert_all_is_there(folder: Path) -> None:
         DeadLetter(1, "risk", "code_6", 8, "id-1", b'{"n":1}'),
         DeadLetter(4, "journal", "damaged", 8, "", b"\xff"),
     ]
+    assert [store.notes(kind, "", 9) for kind in NoteKind] == [[]] * len(NoteKind)
     assert store._database.connection.pragma("user_version") == schema.VERSION
     store.close()
 
 
-def test_nothing_of_version_1_is_lost(tmp_path: Path) -> None:
-    write_version_1(tmp_path)
+@pytest.mark.parametrize("version", range(1, schema.VERSION))
+def test_nothing_of_a_version_before_is_lost(tmp_path: Path, version: int) -> None:
+    write_version(version, tmp_path)
     assert_all_is_there(tmp_path)
     assert_all_is_there(tmp_path)
 
 
-def test_what_came_from_version_1_goes_on_as_what_is_new(tmp_path: Path) -> None:
-    write_version_1(tmp_path)
+# Version 1 kept no arrival of a dead letter.
+@pytest.mark.parametrize(("version", "arrived_ns"), [(1, 0), (2, 1)])
+def test_what_came_from_a_version_before_goes_on_as_what_is_new(
+    tmp_path: Path, version: int, arrived_ns: int
+) -> None:
+    write_version(version, tmp_path)
     store = SqliteStore(tmp_path, wall_ns=lambda: 8)
     assert store.requeue(None) == 1
     store.settle([Outcome(2, Settlement.DEAD, "code_6"), Outcome(5, Settlement.DONE)])
-    store.commit(Commit(events=(Event(Lane.RISK, "id-7", b"{}"),)))
+    note = Note(NoteKind.CAP, "cap:1", {"points": 7}, 9)
+    store.commit(Commit(events=(Event(Lane.RISK, "id-7", b"{}"),), notes=(note,)))
+    assert store.recall(["cap:1"]) == {"cap:1": note}
     taken = store.take(Lane.RISK, 9)
-    # Version 1 kept no arrival of a dead letter.
     assert taken == [
-        Queued(10, Event(Lane.RISK, "id-1", b'{"n":1}', 0)),
+        Queued(10, Event(Lane.RISK, "id-1", b'{"n":1}', arrived_ns)),
         Queued(11, Event(Lane.RISK, "id-7", b"{}")),
     ]
     assert [letter.number for letter in store.dead_letters(9)] == [4, 10]
     store.close()
 
 
-def test_a_crash_anywhere_in_the_migration_is_harmless(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", range(1, schema.VERSION))
+def test_a_crash_anywhere_in_the_migration_is_harmless(tmp_path: Path, version: int) -> None:
     """Each write, sync and truncation in turn is the last thing that happens."""
     failed = 0
     for last in range(1, 100):
         folder = tmp_path / str(last)
         folder.mkdir()
-        write_version_1(folder)
+        write_version(version, folder)
 
         def stop(operation: str, _: str, number: int, last: int = last) -> None:
             if operation != "read" and number > last:
@@ -111,7 +120,7 @@ def test_a_newer_version_is_refused(tmp_path: Path) -> None:
     connection.close()
     before = (tmp_path / "state.db").read_bytes()
     wanted = (
-        f"state.path: {tmp_path / 'state.db'}: written by version 3 of the schema, this program knows 2:"
+        f"state.path: {tmp_path / 'state.db'}: written by version 4 of the schema, this program knows 3:"
         " want a newer program or another directory"
     )
     with pytest.raises(CannotOpenStore, match=f"^{re.escape(wanted)}$"):

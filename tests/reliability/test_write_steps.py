@@ -135,6 +135,8 @@ def version_1(path: Path) -> bytes:
     new.execute(schema.MIGRATIONS[0])
     for table in schema.TABLES:
         known = {name for [name] in new.execute("SELECT name FROM pragma_table_info(?)", (table.name,))}
+        if not known:
+            continue  # that version had no such table
         then = schema.Table(table.name, tuple(n for n in table.columns if n in known), table.text)
         for row in old.execute(table.select):
             fields = table.intact(row)

@@ -87,7 +87,7 @@ def _open(state: StateSettings) -> Store:
         # What root makes beside it (SQLite's log, a lock), the service could not open any more.
         raise CannotAskError(f"{database}: belongs to uid {owner}; want to be run as that user")
     try:
-        return SqliteStore(state.path)
+        return SqliteStore(state.path, max_size=state.max_size.bytes)
     except (CannotOpenStore, StoreError) as error:
         raise CannotAskError(str(error)) from None
 

@@ -6,15 +6,18 @@ import gc
 import tracemalloc
 from dataclasses import replace
 
+import pytest
+
 from detector.detector import Detector
 from detector.rules import Rules
 from detector.types import NANOSECONDS, Arrival, Record
 from tests.detector.world import HOST, NODE, cpu, memory, ns, sample
 
-SESSIONS = 120
+SESSIONS = 50
 SCRAPES = 365  # a whole replay horizon, so that the memory of bins is as large as it gets
 
 
+@pytest.mark.timeout(300)
 def test_an_open_session_takes_at_most_a_kibibyte_beside_its_text_and_open_windows() -> None:
     """Busy shells, told for 40 windows each; the texts are shared here, as they are not counted."""
     rules = Rules(renotify_ns=60 * NANOSECONDS)

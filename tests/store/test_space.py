@@ -342,3 +342,16 @@ def test_what_gives_way_at_a_time_is_bounded(tmp_path: Path) -> None:
         store.append([arrival(1)])
     assert given_way("closed_identities") == before + 16_000
     store.close()
+
+
+def test_notes_that_gave_way_are_not_counted_any_more(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path)
+    store.commit(Commit(notes=tuple(note(NoteKind.CAP, number) for number in range(3_000))))
+    store.close()
+    store = SqliteStore(tmp_path, max_size=1 << 20)
+    store.append([arrival(1)])
+    left = store.notes(NoteKind.CAP, "", 9_999)
+    assert 0 < len(left) < 3_000
+    assert metrics.STORE_NOTES.labels(kind=NoteKind.CAP)._value.get() == len(left)
+    assert min(each.due_ns for each in left) == 10**18 + 3_000 - len(left)
+    store.close()

@@ -186,7 +186,9 @@ class ScriptedHec:
         while header := stream.readline().decode().strip():
             name, _, value = header.partition(": ")
             headers[name.lower()] = value
-        body = stream.read(int(headers["content-length"]))
+        body = stream.read(length := int(headers["content-length"]))
+        if len(body) < length:
+            return None  # its sender is gone in the middle of it
         if headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
         return Request(line, headers, body, number)

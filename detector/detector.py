@@ -125,6 +125,12 @@ class Detector:
         self._nodes[node_id] = node
         self._schedule(node_id, node)
 
+    def retell(self, shell_id: ShellId, now_ns: int) -> None:
+        """Say again that a session opened, if it is open, with what is known of it by now."""
+        node = self._nodes.get(shell_id.node)
+        if node is not None:
+            node.retell(shell_id, now_ns)
+
     def due_ns(self) -> int | None:
         """A service time before which :meth:`advance` has nothing to do."""
         return self._due[0][0] if self._due else None

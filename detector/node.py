@@ -327,6 +327,14 @@ class Node:
         self._explain(shell)
         self._out.opened(shell, span, release_ns, window.arrived_ns, self._first_ns)
 
+    def retell(self, shell_id: ShellId, release_ns: int) -> None:
+        """Say again that a session opened, if it is open: nobody was told, and now somebody is to be."""
+        shell = self._shells.get(shell_id)
+        if shell is not None and shell.state is State.OPEN and shell.total.windows:
+            span = shell.total.span(self._rules.window_ns)
+            self._explain(shell)
+            self._out.opened(shell, span, release_ns, 0, self._first_ns)
+
     def _open_early(self, shell: Shell, valid: list[Point], arrival: Arrival) -> None:
         """Open at the first positive point, with what its window, which stays open, holds so far."""
         positive_ns = min(point.time_ns for point in valid if point.value)

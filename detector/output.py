@@ -119,7 +119,6 @@ class Output:
         # The close of a session has one id, however many notifications came before it.
         ordinal = shell.ordinal if kind is Kind.ONGOING else 0
         seen_of_it = evidence.resolve(shell.sightings if sightings is None else sightings)
-        scores = kind is Kind.OPENED or (kind is Kind.ONGOING and rules.score_ongoing)
         self._findings.append(
             Finding(
                 event_id=event_id(rules.store_id, shell.id, shell.incarnation, kind, ordinal),
@@ -128,7 +127,6 @@ class Output:
                 shell=shell.id,
                 incarnation=shell.incarnation,
                 ordinal=ordinal,
-                score=rules.score if scores else 0,
                 span=span,
                 first_seen_ns=total.first_ns,
                 last_seen_ns=total.last_ns,

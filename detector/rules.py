@@ -24,9 +24,7 @@ for hostile input."""
 class Rules:
     """Settings of the pure core; durations in nanoseconds.
 
-    ``score`` is given once, at ``opened``; with ``score_ongoing`` every ``ongoing`` finding carries it too,
-    as the hourly search does. ``early`` lets ``opened`` go out at the first positive point. ``store_id`` is
-    part of every id.
+    ``early`` lets ``opened`` go out at the first positive point. ``store_id`` is part of every id.
     """
 
     window_ns: int = 10 * NANOSECONDS
@@ -34,8 +32,6 @@ class Rules:
     renotify_ns: int = 3600 * NANOSECONDS
     horizon_ns: int = 3600 * NANOSECONDS
     early: bool = False
-    score: int = 25
-    score_ongoing: bool = False
     max_tracked_shells: int = 100_000
     max_nodes: int = 10_000
     store_id: str = "otel-shell-detector"

@@ -199,7 +199,8 @@ class Finding:
     a replay carry the same. ``envelope_ns`` is the time of the event: never later than the arrival of the
     sample it comes from. ``first_seen_ns`` and ``last_seen_ns`` span the session so far. ``release_ns``
     (service time) orders findings; ``arrived_ns`` (wall time, 0 if it is not ``opened``) is when the evidence
-    came in. Neither is in a payload. ``node_first_ns`` is the time of the node's first scrape that is known.
+    came in. Neither is in a payload. ``node_first_ns`` is the time of the node's first scrape that is known,
+    0 if it is not ``opened``. ``score`` is the judge's.
     """
 
     event_id: str
@@ -208,7 +209,6 @@ class Finding:
     shell: ShellId
     incarnation: int
     ordinal: int
-    score: int
     span: Span
     first_seen_ns: int
     last_seen_ns: int
@@ -220,6 +220,7 @@ class Finding:
     arrived_ns: int = 0
     context: Context = field(default_factory=Context)
     node_first_ns: int = 0
+    score: int = 0
 
 
 @dataclass(frozen=True, slots=True)

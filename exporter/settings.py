@@ -4,17 +4,16 @@ The composition root fills these in: nothing here reads a file or the environmen
 """
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from detector.events import Lane
 
 _TEXT_LIMIT: Final = 128
-_ANNOTATIONS_LIMIT: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class EventSettings:
-    """How a finding becomes an event. Defaults are the original detection's.
+    """How a telling becomes an event. Defaults are the original detection's.
 
     ``index``, ``context_index`` and ``audit_index`` are of the lanes; an empty one leaves the choice to the
     token. ``source`` empty means ``search_name``. Raises :class:`ValueError`, naming the key, for what would
@@ -24,10 +23,8 @@ class EventSettings:
 
     risk_name: str = "Kubernetes Shell Running on Worker Node"
     message: str = "Kubernetes shell running on worker node on host $host$"
-    risk_object_field: Literal["host.name", "k8s.node.name"] = "host.name"
     impact: int = 50
     confidence: int = 50
-    mitre_attack: tuple[str, ...] = ("T1204",)
     index: str = "risk"
     context_index: str = "otel_shell"
     audit_index: str = "otel_shell"
@@ -40,10 +37,6 @@ class EventSettings:
                 f"exporter.hec.index: {self.index!r} is also context_index or audit_index; "
                 "want another: the risk index holds scores only"
             )
-        if len(self.mitre_attack) > _ANNOTATIONS_LIMIT:
-            raise ValueError(
-                f"risk.mitre_attack: {len(self.mitre_attack)} entries; want at most {_ANNOTATIONS_LIMIT}"
-            )
         texts = {
             "risk.name": (self.risk_name, _TEXT_LIMIT),
             "risk.message": (self.message, 2 * _TEXT_LIMIT),
@@ -52,7 +45,6 @@ class EventSettings:
             "exporter.hec.audit_index": (self.audit_index, _TEXT_LIMIT),
             "exporter.hec.source": (self.source, 2 * _TEXT_LIMIT),
             "exporter.hec.sourcetype": (self.sourcetype, _TEXT_LIMIT),
-            **{f"risk.mitre_attack[{at}]": (entry, 16) for at, entry in enumerate(self.mitre_attack)},
         }
         for key, (value, limit) in texts.items():
             if len(value) > limit or not value.isprintable():

@@ -158,8 +158,6 @@ def _outbox(options: argparse.Namespace) -> int:
 def _configured(path: Path | None) -> Settings:
     """The settings; from here on what is to be told goes to the log."""
     settings = load(path, os.environ)
-    if settings.policy.path is not None:
-        raise ConfigurationError("policy.path: not available in this version but to check-config")
     logs.configure(settings.log)
     metrics.BUILD_INFO.labels(version(PROGRAM)).set(1)
     checks.report(settings)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from otel_shell_detector import kinds
 from otel_shell_detector.addresses import Endpoint
-from otel_shell_detector.quantities import Duration, Size
+from otel_shell_detector.quantities import Duration, Rate, Size
 
 ENVIRONMENT_PREFIX: Final = "OTEL_SHELL_DETECTOR_"
 _LONGEST: Final = 128
@@ -140,16 +140,29 @@ class DetectorSettings(Section):
     """The most nodes that are followed at a time."""
 
 
+class BurstSettings(Section):
+    """``risk.burst``: shells that are alike."""
+
+    after: Annotated[int, kinds.whole(0, 10_000)] = 3
+    """How many of a kind are told on a node in a period, before the rest is counted in one `burst` event. 0:
+    all are told."""
+    period: Annotated[Duration, kinds.duration("1m", "24h")] = Duration.parse("1h")
+    """The period."""
+
+
 class RiskSettings(Section):
     """``risk``: what Enterprise Security is told."""
 
     name: Annotated[str, kinds.line(_LONGEST)] = "Kubernetes Shell Running on Worker Node"
     """Name of the detection; `source` and `search_name` are made of it."""
-    profile: Annotated[Literal["once", "seed"], kinds.one_of("once", "seed")] = "once"
-    """`once`: a shell scores when it is opened. `seed`: and again each time it is told as `ongoing`, as
-    the hourly search does."""
+    profile: Annotated[Literal["balanced", "once", "seed"], kinds.one_of("balanced", "once", "seed")] = (
+        "balanced"
+    )
+    """`balanced`: a shell scores by where it runs, what started it and how (docs/tuning.md). `once`: each
+    scores `score` when it is opened. `seed`: and again each time it is told as `ongoing`, on its node, as the
+    hourly search does."""
     score: Annotated[int, kinds.whole(0, 100)] = 25
-    """`risk_score` of a finding."""
+    """`risk_score` of a shell, unless the profile has its own."""
     impact: Annotated[int, kinds.whole(0, 100)] = 50
     """`impact` of a finding."""
     confidence: Annotated[int, kinds.whole(0, 100)] = 50
@@ -161,7 +174,22 @@ class RiskSettings(Section):
     host_field: Annotated[
         Literal["host.name", "k8s.node.name"], kinds.one_of("host.name", "k8s.node.name")
     ] = "host.name"
-    """The attribute that is the risk object."""
+    """The attribute that names a node as a risk object."""
+    pod_object: Annotated[Literal["pod", "node"], kinds.one_of("pod", "node")] = "pod"
+    """What the risk of a shell in a pod is attributed to. `pod`: its workload, else the pod."""
+    preexisting: Annotated[Literal["score", "summary"], kinds.one_of("score", "summary")] = "score"
+    """Shells that started before the first scrape of their node. `score`: graded like any other. `summary`:
+    one event for each node and the detail without a score, but for those that read commands or hint at an
+    escape."""
+    baseline: Annotated[Duration, kinds.duration("0s", "30d")] = Duration.parse("24h")
+    """How long a node is watched before something on it is called novel."""
+    max_per_object: Annotated[Rate | None, kinds.optional(kinds.rate(1, 100_000))] = None
+    """The most points that a risk object may score in a period. What exceeds them goes to the context index
+    with `capped_score`."""
+    cpu_rule: Annotated[bool, kinds.flag()] = False
+    """Whether an event of a shell that used CPU stands for the twin rule "with CPU Activity" too
+    (`rules`)."""
+    burst: BurstSettings = BurstSettings()
 
     @property
     def search_name(self) -> str:

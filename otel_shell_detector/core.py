@@ -28,6 +28,7 @@ from detector.clock import ServiceClock
 from detector.detector import Detector, NodeFailed
 from detector.types import Arrival, Step
 from otel_shell_detector.checkpoints import SLICE_NS, Checkpoints
+from otel_shell_detector.clocks import SYSTEM_CLOCKS, Clocks
 from otel_shell_detector.counting import count, report
 from otel_shell_detector.recovery import bury, described, recover
 from otlp_receiver.server import NotAccepted
@@ -37,12 +38,11 @@ from telemetry import events, metrics
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from detector.events import Event, Lane, Outcome, Queued
+    from detector.events import Lane, Outcome, Queued
     from detector.rules import Rules
-    from detector.types import Finding, NodeId, Record, Sample, SessionRow
+    from detector.types import NodeId, Record, Sample, SessionRow
+    from otel_shell_detector.bench import Bench
     from store.seams import Store
-
-    Encode = Callable[[Finding], Event]
 
 IDLE_TURN_S: Final = 0.1
 """The longest a turn waits for work: deadlines are run that often at least."""
@@ -59,17 +59,6 @@ LAST_CHECKPOINTS_NS: Final = 5_000_000_000
 """How long an orderly stop may take to spare the next start reading the journal."""
 
 _Answer = TypeVar("_Answer")
-
-
-@dataclass(frozen=True, slots=True)
-class Clocks:
-    """Readings in nanoseconds: one that only goes forward, and one of the epoch."""
-
-    monotonic_ns: Callable[[], int]
-    wall_ns: Callable[[], int]
-
-
-SYSTEM_CLOCKS: Final = Clocks(time.monotonic_ns, time.time_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +86,7 @@ class Core:
         self,
         rules: Rules,
         store: Store,
-        encode: Encode,
+        bench: Bench,
         on_events: Callable[[], None],
         clocks: Clocks = SYSTEM_CLOCKS,
         *,
@@ -105,7 +94,7 @@ class Core:
     ) -> None:
         self._rules = rules
         self._store = store
-        self._encode = encode
+        self._bench = bench
         self._on_events = on_events
         self._clocks = clocks
         self._close_at_stop = close_at_stop
@@ -264,6 +253,7 @@ class Core:
                 if isinstance(entry, Arrival):
                     self._feed(position, entry)
             self._detector.advance(self._clock.advance(self._clocks.monotonic_ns()))
+            self._bench.reconsider(self._store, self._detector, self._clock.now_ns)
         except NodeFailed as failure:
             self._in_doubt = True
             bury(self._store, failure, self._position)
@@ -285,6 +275,7 @@ class Core:
         self._clock = ServiceClock(self._clocks.monotonic_ns(), max(found.service_ns, self._clock.now_ns))
         self._pending = 0
         self._in_doubt = False
+        self._bench.begin()
         if found.rules_changed:
             self._checkpoints.require(found.detector.nodes())
             self._conclude(found.step, everything=True, for_ns=FOREVER_NS)
@@ -346,20 +337,22 @@ class Core:
 
     def _conclude(self, step: Step, *, everything: bool = False, for_ns: int = SLICE_NS) -> None:
         """Commit what was decided, with the checkpoints that are due; with ``everything`` all of them are."""
-        count(step, self._clocks.wall_ns())
+        wall_ns = self._clocks.wall_ns()
+        count(step, wall_ns)
+        sentence = self._bench.hear(self._store, step.findings, self._clock.now_ns, wall_ns)
         checkpoints = self._checkpoints.slice(
             self._detector, self._store.journal_bytes(), everything=everything, for_ns=for_ns
         )
         beat = self._clock.now_ns - self._beat_ns >= HEARTBEAT_NS
-        if not (step.findings or step.rows or checkpoints or beat or everything):
+        if not (step.findings or step.rows or sentence.notes or checkpoints or beat or everything):
             return
-        encoded = tuple(self._encode(finding) for finding in step.findings)
         metrics.CHECKPOINTS.inc(len(checkpoints))
         metrics.CHECKPOINT_BYTES.inc(sum(len(each.state or b"") for each in checkpoints))
         self._uncommitted = Commit(
             tick=Tick(self._clock.now_ns, tuple(self._answers)),
             rows=step.rows,
-            events=encoded,
+            events=sentence.events,
+            notes=sentence.notes,
             checkpoints=checkpoints,
             trim_before=self._checkpoints.trim_before(),
             rules=described(self._rules),
@@ -393,6 +386,8 @@ class Core:
         if self._close_at_stop:
             self._detector.finish()
             self._conclude(self._detector.take_step())
+            for sentence in self._bench.adjourn(self._store, self._clock.now_ns):
+                self._store.commit(Commit(events=sentence.events, notes=sentence.notes))
         else:
             self._conclude(Step(), everything=True, for_ns=LAST_CHECKPOINTS_NS)
 

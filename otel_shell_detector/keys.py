@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from otel_shell_detector.addresses import Endpoint
 from otel_shell_detector.configuration import ENVIRONMENT_PREFIX, Settings
 from otel_shell_detector.kinds import Kind
-from otel_shell_detector.quantities import Duration, Size
+from otel_shell_detector.quantities import Duration, Rate, Size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -80,6 +80,6 @@ def plain(value: object) -> object:
         return {name: plain(getattr(value, name)) for name in type(value).model_fields}
     if isinstance(value, tuple):
         return [plain(each) for each in value]
-    if isinstance(value, Duration | Size | Endpoint | Path):
+    if isinstance(value, Duration | Rate | Size | Endpoint | Path):
         return str(value)
     return value

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic_core import core_schema
 
 from otel_shell_detector.addresses import Endpoint, parse_base_url
-from otel_shell_detector.quantities import Duration, Size
+from otel_shell_detector.quantities import Duration, Rate, Size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,6 +146,19 @@ def size(lowest: str, highest: str) -> Kind:
         raise UnwantedError
 
     return Kind(f"a size such as 512KiB, 64MiB or 1MB, from {least} to {most}", read)
+
+
+def rate(lowest: int, highest: int) -> Kind:
+    """So many in a period of at least a minute and at most 30 days."""
+    shortest, longest = Duration.parse("1m"), Duration.parse("30d")
+
+    def read(value: object) -> object:
+        found = value if isinstance(value, Rate) else Rate.parse(_text(value))
+        if lowest <= found.count <= highest and shortest <= found.period <= longest:
+            return found
+        raise UnwantedError
+
+    return Kind(f"a rate such as 75/h or 100/24h, from {lowest} to {highest} in a period of 1m to 30d", read)
 
 
 def one_of(*choices: str) -> Kind:

@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them: ``10s``, ``1h30m``, ``250ms``; ``64MiB``, ``1MB``."""
+"""Durations, sizes and rates as people write them: ``10s``, ``1h30m``; ``64MiB``, ``1MB``; ``75/h``."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ _SIZE_UNITS: Final = {
 _DURATION: Final = re.compile(r"(?:[0-9]{1,18}(?:d|h|ms|m|us|ns|s))+")
 _DURATION_TERM: Final = re.compile(r"([0-9]+)([a-z]+)")
 _SIZE: Final = re.compile(r"([0-9]{1,18})(GiB|GB|MiB|MB|KiB|kB|KB|B)")
+_COUNT: Final = re.compile(r"[0-9]{1,9}")
 _LONGEST: Final = 64
 
 
@@ -83,3 +84,22 @@ class Size:
         units = ((unit, size) for unit, size in _SIZE_UNITS.items() if self.bytes and self.bytes % size == 0)
         unit, size = max(units, key=lambda each: each[1], default=("B", 1))
         return f"{self.bytes // size}{unit}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many in a period."""
+
+    count: int
+    period: Duration
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``75/h`` or ``100/24h``. Raises :class:`ValueError` for anything else."""
+        count, slash, period = text.partition("/")
+        if not slash or not _COUNT.fullmatch(count):
+            raise ValueError("not a rate")
+        return cls(int(count), Duration.parse(period if period[:1].isdigit() else f"1{period}"))
+
+    def __str__(self) -> str:
+        return f"{self.count}/{self.period}"

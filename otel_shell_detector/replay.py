@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from detector.types import SessionRow
+    from otel_shell_detector.bench import Sentence
     from otel_shell_detector.configuration import Settings
 
 
@@ -30,7 +32,7 @@ class Replay:
 
     def __init__(self, settings: Settings, out: IO[bytes]) -> None:
         self._selection = wiring.selection(settings)
-        self._encode = wiring.encoder(settings)
+        self._bench = wiring.bench(settings)
         self._detector = Detector(wiring.rules(settings))
         self._store = MemoryStore()
         self._now: dict[NodeId, int] = {}
@@ -49,12 +51,22 @@ class Replay:
         """The end of the last capture."""
         self._detector.finish(close_sessions=close_sessions)
         self._print()
+        for sentence in self._bench.adjourn(self._store, self._now_ns):
+            self._write(sentence)
 
     def _print(self) -> None:
         step = self._detector.take_step()
-        self._store.commit(Commit(rows=step.rows))
-        for finding in step.findings:
-            self._out.write(self._encode(finding).body + b"\n")
+        self._write(self._bench.hear(self._store, step.findings, self._now_ns, self._now_ns), step.rows)
+
+    def _write(self, sentence: Sentence, rows: tuple[SessionRow, ...] = ()) -> None:
+        self._store.commit(Commit(rows=rows, notes=sentence.notes))
+        for event in sentence.events:
+            self._out.write(event.body + b"\n")
+
+    @property
+    def _now_ns(self) -> int:
+        """The time of the judge, who sees all nodes."""
+        return max(self._now.values(), default=0)
 
 
 def _latest(record: Record) -> int:

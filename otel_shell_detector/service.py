@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Final
 from exporter.delivery import Deliverer
 from exporter.exposition import exposition
 from otel_shell_detector import wiring
+from otel_shell_detector.bench import first_seen
 from otel_shell_detector.control import ControlServer
 from otel_shell_detector.core import Core
 from otel_shell_detector.dispatch import Dispatch
 from otel_shell_detector.http import HttpServer
+from otel_shell_detector.policies.watch import PolicyWatcher
 from otlp_receiver.server import Server
 from store.seams import CannotOpenStore
 from telemetry import events
@@ -49,12 +51,18 @@ class Service:
         self._stopping = False
         self._ephemeral = settings.state.ephemeral
         self._store = wiring.store(settings)
+        self._bench = wiring.bench(settings)
         self._core = Core(
             wiring.rules(settings),
             self._store,
-            wiring.encoder(settings),
+            self._bench,
             self._wake_delivery,
             close_at_stop=self._ephemeral,
+        )
+        self._policies = (
+            None
+            if settings.policy.path is None
+            else PolicyWatcher(settings.policy.path, time.time_ns, first_seen(self._store), self._bench.adopt)
         )
         self._control = None if self._ephemeral else ControlServer(settings.state.path, self._core.call)
         self._sink = wiring.sink(settings)
@@ -81,6 +89,9 @@ class Service:
         It waits for as long as the store cannot be read, or until ``asked`` is set: a stop is wanted.
         """
         self.http.start()
+        if self._policies is not None:
+            # Before the core: what it finds untold is judged with the policy.
+            self._policies.start()
         self._core.start()
         self._dispatch.start()
         while not self._core.wait_until_recovered(_WATCH_S):
@@ -118,6 +129,8 @@ class Service:
         self.receiver.stop(RECEIVER_GRACE_S)
         if self._control is not None:
             self._control.stop()
+        if self._policies is not None:
+            self._policies.stop()
         self._core.stop()
         left_s = max(LAST_DELIVERY_S, ends_s - time.monotonic())
         self._dispatch.stop(min(DELIVERY_GRACE_S, left_s))

@@ -7,6 +7,7 @@ import uuid
 from functools import partial
 from typing import TYPE_CHECKING
 
+from detector.judging.rules import HostField, JudgeRules, PodObject, PointsPer, Preexisting
 from detector.rules import Rules
 from exporter.event import encode
 from exporter.file import FileSink
@@ -15,6 +16,7 @@ from exporter.redaction import Redactor
 from exporter.settings import EventSettings, HecSettings
 from exporter.settings import TlsSettings as HecTlsSettings
 from exporter.stdout import StdoutSink
+from otel_shell_detector.bench import Bench
 from otlp_receiver.selection import Match, Selection
 from otlp_receiver.server import ServerSettings, TlsSettings
 from store.memory import MemoryStore
@@ -24,12 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from detector.events import Event
-    from detector.types import Finding
+    from detector.judging.outcomes import Telling
     from exporter.sink import Sink
     from otel_shell_detector.configuration import Settings
     from store.seams import Store
 
 _STORE_ID = "otel-shell-detector"
+_THIS_START = uuid.uuid4()
 
 
 def rules(settings: Settings) -> Rules:
@@ -41,12 +44,35 @@ def rules(settings: Settings) -> Rules:
         renotify_ns=detector.renotify.nanoseconds,
         horizon_ns=detector.replay_horizon.nanoseconds,
         early=detector.emit == "early",
-        score=settings.risk.score,
-        score_ongoing=settings.risk.profile == "seed",
         max_tracked_shells=detector.max_tracked_shells,
         max_nodes=detector.max_nodes,
-        store_id=f"{_STORE_ID}/{uuid.uuid4()}" if settings.state.ephemeral else _STORE_ID,
+        store_id=_store_id(settings),
     )
+
+
+def _store_id(settings: Settings) -> str:
+    return f"{_STORE_ID}/{_THIS_START}" if settings.state.ephemeral else _STORE_ID
+
+
+def bench(settings: Settings) -> Bench:
+    """The judge beside the encoder."""
+    risk = settings.risk
+    cap = risk.max_per_object
+    rules = JudgeRules(
+        profile=risk.profile,
+        score=risk.score,
+        name=risk.name,
+        preexisting=Preexisting(risk.preexisting),
+        baseline_ns=risk.baseline.nanoseconds,
+        burst_after=risk.burst.after,
+        burst_period_ns=risk.burst.period.nanoseconds,
+        max_per_object=PointsPer(cap.count, cap.period.nanoseconds) if cap else None,
+        host_field=HostField(risk.host_field),
+        pod_object=PodObject(risk.pod_object),
+        cpu_rule=risk.cpu_rule,
+        store_id=_store_id(settings),
+    )
+    return Bench(rules, encoder(settings))
 
 
 def selection(settings: Settings) -> Selection:
@@ -60,13 +86,12 @@ def selection(settings: Settings) -> Selection:
     )
 
 
-def encoder(settings: Settings) -> Callable[[Finding], Event]:
-    """From findings to events."""
+def encoder(settings: Settings) -> Callable[[Telling], Event]:
+    """From tellings to events."""
     hec, risk = settings.exporter.hec, settings.risk
     event_settings = EventSettings(
         risk_name=risk.name,
         message=risk.message,
-        risk_object_field=risk.host_field,
         impact=risk.impact,
         confidence=risk.confidence,
         index=hec.index,

@@ -182,6 +182,13 @@ FINDINGS: Final = _counter(
     kind="opened, ongoing, closed",
     reason="exited, node_silent, pid_reused, untracked",
 )
+JUDGED: Final = _counter(
+    "judged",
+    "Openings and later findings, by what the judge made of them.",
+    "result",
+    result="told, summarised, folded, suppressed, released, still_suppressed, repeated, silent, capped, "
+    "spent",
+)
 TRACKED_SHELLS: Final = _gauge("detector_tracked_shells", "Shells in memory: open sessions and candidates.")
 NODES: Final = _gauge("detector_nodes", "Nodes in memory.")
 SERVICE_TIME: Final = _gauge(

@@ -8,14 +8,19 @@ Two counts decide, each over a period that its first opening begins:
 
 So an opening is counted in one burst at most. In a period a key makes at most ``burst_after_all`` events of
 its own, a burst for each node that made some of them, and one for all others, however many nodes and openings
-there are. A burst scores once: as much as the highest of its openings would have scored by itself.
+there are.
+
+In a period a key scores once on a node for a risk object, as much as the highest of its openings, folded or
+told: it is the same command again. Of a shell that reads its commands from somebody the key does not say what
+it does, so each that is told scores, and their burst does, once.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from detector.context import Mode
 from detector.events import Lane
 from detector.judging import caps
 from detector.judging.gathering import Gathering
@@ -25,11 +30,17 @@ from detector.judging.outcomes import Report, ReportKind, report_id
 from detector.types import NodeId
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from detector.context import Context
     from detector.judging.notes import View
     from detector.judging.objects import Likeness
     from detector.judging.rules import JudgeRules
     from detector.types import Finding
+
+
+_ONCE: Final = frozenset({Mode.COMMAND, Mode.SCRIPT})
+"""Modes in which the key says what a shell does."""
 
 
 class Stake(NamedTuple):
@@ -44,13 +55,15 @@ class Stake(NamedTuple):
 class _Burst:
     """The count of a key on a node, or over all nodes.
 
-    ``stake`` and ``fields`` are those of the highest opening that was folded.
+    ``scored`` is what the key has scored for each risk object, if it scores once. ``stake`` and ``fields``
+    are those of the highest opening that was folded.
     """
 
     since_ns: int
     cluster: str
     node: NodeId | None
     told: int = 0
+    scored: Mapping[str, int] = field(default_factory=dict)
     folded: Gathering = field(default_factory=Gathering)
     stake: Stake | None = None
     fields: tuple[tuple[str, str], ...] = ()
@@ -66,20 +79,24 @@ def keys_of(like: Likeness, node: NodeId) -> tuple[str, str]:
     return key_of(NoteKind.BURST, "node", node.node, *like.key), key_of(NoteKind.BURST, "all", *like.key)
 
 
-def fold(view: View, finding: Finding, like: Likeness, stake: Stake, rules: JudgeRules) -> bool:
-    """Count an opening; whether it is folded."""
+def fold(view: View, finding: Finding, like: Likeness, stake: Stake, rules: JudgeRules) -> int | None:
+    """Count an opening: what it may score if it is told, ``None`` if it is folded."""
     node = finding.shell.node
     of_node, of_all = keys_of(like, node)
     here, everywhere = _find(view, of_node, node.cluster, node), _find(view, of_all, node.cluster, None)
     if here.told >= rules.burst_after:
         _write(view, of_node, _with_one(here, finding, like, stake), rules)
-        return True
+        return None
     if everywhere.told >= rules.burst_after_all:
         _write(view, of_all, _with_one(everywhere, finding, like, stake), rules)
-        return True
-    _write(view, of_node, replace(here, told=here.told + 1), rules)
+        return None
+    before = here.scored.get(stake.object.name, 0)
+    scored = here.scored
+    if finding.context.invocation.mode in _ONCE:
+        scored = {**scored, stake.object.name: max(before, stake.score)}
+    _write(view, of_node, replace(here, told=here.told + 1, scored=scored), rules)
     _write(view, of_all, replace(everywhere, told=everywhere.told + 1), rules)
-    return False
+    return max(0, stake.score - before)
 
 
 def key_of_cap(note: Note) -> str | None:
@@ -94,7 +111,7 @@ def settle(view: View, note: Note, rules: JudgeRules) -> Report | None:
     stake = burst.stake
     if stake is None:
         return None
-    score, fits = stake.score, True
+    score, fits = max(0, stake.score - burst.scored.get(stake.object.name, 0)), True
     if score:
         fits = caps.spend_object(view, stake.object, score, rules.max_per_object)
     lists = ("nodes", "process.pids", "session_ids")
@@ -137,6 +154,7 @@ def _write(view: View, key: str, burst: _Burst, rules: JudgeRules) -> None:
         "cluster": burst.cluster,
         "node": burst.node.node if burst.node else None,
         "told": burst.told,
+        "scored": dict(burst.scored),
     }
     if burst.stake is not None:
         value["folded"] = burst.folded.dump()
@@ -150,7 +168,8 @@ def _write(view: View, key: str, burst: _Burst, rules: JudgeRules) -> None:
 def _load(note: Note) -> _Burst:
     value = note.value
     cluster, node = value["cluster"], value["node"]
-    burst = _Burst(value["since_ns"], cluster, None if node is None else NodeId(cluster, node), value["told"])
+    of_node = None if node is None else NodeId(cluster, node)
+    burst = _Burst(value["since_ns"], cluster, of_node, value["told"], value["scored"])
     if "folded" not in value:
         return burst
     return replace(

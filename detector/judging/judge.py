@@ -204,10 +204,12 @@ class _Sitting:
             return self._tell(finding, replace(verdict, preexisting_summary=True))
         if self._judge.folds and bursts.may_fold(like, finding.context):
             stake = Stake(verdict.asked, verdict.object, verdict.attack)
-            if bursts.fold(self.view, finding, like, stake, self._rules):
+            ask = bursts.fold(self.view, finding, like, stake, self._rules)
+            if ask is None:
                 silence.silence(self.view, finding)
                 self.counts[Counted.FOLDED] += 1
                 return None
+            verdict = replace(verdict, asked=ask, repeated=ask < verdict.asked)
         return self._tell(finding, self._scored(finding, verdict))
 
     def _grade(self, finding: Finding, rule: Rule | None, *, novel: bool | None) -> Verdict:

@@ -45,6 +45,8 @@ class NoteKind(enum.StrEnum):
     """What a risk object has scored in a period."""
     SCORED = "scored"
     """What an identity has scored, over its incarnations."""
+    POLICY = "policy"
+    """When rules of the policy that have no end were seen first. Not the judge's, but kept beside its own."""
 
 
 BOUNDS: Final[Mapping[NoteKind, int]] = {
@@ -56,6 +58,7 @@ BOUNDS: Final[Mapping[NoteKind, int]] = {
     NoteKind.SUMMARY: 20_000,
     NoteKind.CAP: 50_000,
     NoteKind.SCORED: 1_000_000,
+    NoteKind.POLICY: 1_000,
 }
 """How many notes of a kind may be kept. Of more, the store takes those first that are due first; of the kinds
 of :data:`SETTLED` it must not throw one away but have it judged as due, or what it counts would be lost.

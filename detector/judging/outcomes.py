@@ -65,10 +65,11 @@ class Verdict:
     """How a finding is told.
 
     ``graded`` is what the row ``graded_by`` of the profile gives, ``asked`` is that or what a rule of the
-    policy says, ``score`` what came of it: less by what the identity had scored before, and 0 with what was
-    left in ``capped_score`` if the risk object may not score it. ``rule`` is the rule of the policy that
-    applied, and ``annotations`` are fields of the event that it adds. ``rules`` are the names of the
-    detections that the event stands for. ``novel`` ``None``: that cannot be told, or it is no opening.
+    policy says, less if the same has scored already (``repeated``). ``score`` is what came of it: less by
+    what the identity had scored before, and 0 with what was left in ``capped_score`` if the risk object may
+    not score it. ``rule`` is the rule of the policy that applied, and ``annotations`` are fields of the event
+    that it adds. ``rules`` are the names of the detections that the event stands for. ``novel`` ``None``:
+    that cannot be told, or it is no opening.
     """
 
     lane: Lane
@@ -83,6 +84,7 @@ class Verdict:
     annotations: tuple[tuple[str, str], ...] = ()
     novel: bool | None = None
     preexisting_summary: bool = False
+    repeated: bool = False
     capped_score: int | None = None
 
 

@@ -193,3 +193,18 @@ def test_an_early_opening_is_explained_too() -> None:
 
 def test_kin_is_compared_as_a_whole() -> None:
     assert Kin(SHIM, ("a",), SAME) != Kin(SHIM, ("a",), EARLIER)
+
+
+def test_a_session_is_told_again_while_it_is_open() -> None:
+    world = World()
+    world.feed(5, record(5, child(5), processes=(SHIM, INIT)))
+    world.run_to(30)
+    (first,) = world.findings
+    world.detector.retell(first.shell, 40_000_000_000)
+    world.run_to(41)
+    again = world.findings[1]
+    assert again == replace(first, release_ns=again.release_ns, arrived_ns=0)
+    for gone in (replace(first.shell, pid=99), replace(first.shell, node=NODE.__class__("no", "node"))):
+        world.detector.retell(gone, 42_000_000_000)
+    world.run_to(43)
+    assert len(world.findings) == 2

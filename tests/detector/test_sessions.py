@@ -23,13 +23,13 @@ from tests.detector.world import (
 )
 
 
-def test_a_session_opens_once_and_carries_the_score() -> None:
+def test_a_session_opens_once() -> None:
     world = World()
     for at in range(5, 200, 10):
         world.scrape(at, sample(at))
     world.run_to(230)
     [opened] = world.findings
-    assert (opened.kind, opened.score, opened.incarnation, opened.ordinal) == ("opened", 25, 0, 0)
+    assert (opened.kind, opened.incarnation, opened.ordinal) == ("opened", 0, 0)
     assert opened.shell == ShellId(NODE, HOST, 23, ns(-100), "bash")
     assert (seconds(opened.first_seen_ns), seconds(opened.last_seen_ns)) == (5, 5)
 
@@ -45,7 +45,7 @@ def test_a_shell_is_gone_after_three_scrapes_without_it_and_sixty_seconds() -> N
         assert len(world.findings) == (1 if at + 9.999 < 135 else 2)
     closed = world.findings[1]
     assert (closed.kind, closed.reason, closed.release_ns) == ("closed", "exited", 135_000_000_000)
-    assert (closed.score, closed.span.windows) == (0, 5)
+    assert closed.span.windows == 5
     assert (seconds(closed.span.window_end_ns), seconds(closed.last_seen_ns)) == (50, 45)
     assert seconds(closed.envelope_ns) == 45
     assert world.detector.tracked() == 0
@@ -132,7 +132,7 @@ def test_a_shell_that_keeps_running_is_told_again_with_the_means_since_the_last_
     world.run_to(170)
     assert world.story() == [("opened", 23, None), ("ongoing", 23, None), ("ongoing", 23, None)]
     first, second = world.findings[1:]
-    assert (first.ordinal, second.ordinal, first.score) == (1, 2, 0)
+    assert (first.ordinal, second.ordinal) == (1, 2)
     assert (seconds(first.span.window_start_ns), seconds(first.span.window_end_ns)) == (10, 70)
     assert (first.span.windows, second.span.windows) == (6, 6)
     assert first.span.memory == pytest.approx((0.15 + 0.25 + 0.35 + 0.45 + 0.55 + 0.65) / 6, rel=1e-15)
@@ -144,19 +144,6 @@ def test_a_shell_that_keeps_running_is_told_again_with_the_means_since_the_last_
     assert (seconds(second.span.window_start_ns), seconds(second.span.window_end_ns)) == (70, 130)
     assert first.session_id == second.session_id == world.findings[0].session_id
     assert len({finding.event_id for finding in world.findings}) == 3
-
-
-def test_parity_scores_every_hour_as_the_search_does() -> None:
-    world = World(Rules(score_ongoing=True))
-    for at in range(5, 7400, 10):
-        world.scrape(at, sample(at))
-    world.finish(close_sessions=True)
-    assert [(f.kind, f.score) for f in world.findings] == [
-        ("opened", 25),
-        ("ongoing", 25),
-        ("ongoing", 25),
-        ("closed", 0),
-    ]
 
 
 def test_a_point_after_the_close_starts_an_incarnation_and_an_old_one_does_not() -> None:
@@ -174,7 +161,7 @@ def test_a_point_after_the_close_starts_an_incarnation_and_an_old_one_does_not()
     world.scrape(205, sample(205))
     world.run_to(230)
     resumed = world.findings[2]
-    assert (resumed.kind, resumed.incarnation, resumed.score) == ("opened", 1, 25)
+    assert (resumed.kind, resumed.incarnation) == ("opened", 1)
     assert resumed.session_id != world.findings[0].session_id
     assert resumed.event_id != world.findings[0].event_id
     assert resumed.shell == world.findings[0].shell

@@ -8,7 +8,10 @@ import pytest
 
 from detector.identity import event_id, session_id
 from detector.types import Kind, NodeId, ShellId
+from exporter.context_fields import CONTEXT_FIELDS, SCORING_FIELDS
 
+_AROUND: Final = {field.name for field in (*CONTEXT_FIELDS, *SCORING_FIELDS)}
+"""Where a shell runs and who started it, which is the machine's."""
 _STORE: Final = "otel-shell-detector"
 
 
@@ -24,6 +27,7 @@ def opening(way: str, arrived: dict[str, Any], known: dict[str, Any]) -> dict[st
     if "process.cpu.utilization" in event:  # not on the first scrape of a process
         measured |= {"process.cpu.utilization", "process.cpu.utilization.total"}
         assert 0 <= event["process.cpu.utilization"] <= event["process.cpu.utilization.total"] <= 2
+    measured |= _AROUND & event.keys()
     host = known["host.name"]
     return {
         "time": pytest.approx(first, abs=1e-6),
@@ -42,7 +46,8 @@ def opening(way: str, arrived: dict[str, Any], known: dict[str, Any]) -> dict[st
             "risk_score": 25,
             "risk_message": f"Kubernetes shell running on worker node on host {host}",
             "search_name": "Threat - OTel Shell Detector - Kubernetes Shell Running on Worker Node - Rule",
-            "annotations.mitre_attack": ["T1204"],
+            "rules": ["Kubernetes Shell Running on Worker Node"],
+            "annotations.mitre_attack": ["T1059.004", "T1204"],
             "impact": 50,
             "confidence": 50,
             "k8s.cluster.name": "e2e",
@@ -62,7 +67,7 @@ def opening(way: str, arrived: dict[str, Any], known: dict[str, Any]) -> dict[st
 def ending(opened: dict[str, Any], closed: dict[str, Any], reason: str) -> dict[str, Any]:
     """The envelope of the end of a session that was scraped in every window, from that of its opening."""
     event = closed["event"]
-    measured = {name for name in event if name.endswith(("utilization", ".total"))}
+    measured = {name for name in event if name.endswith(("utilization", ".total"))} | _AROUND
     last = event["last_seen"]
     assert opened["event"]["last_seen"] <= last
     identity = _identity(event, event["process.start_time"])
@@ -71,7 +76,7 @@ def ending(opened: dict[str, Any], closed: dict[str, Any], reason: str) -> dict[
         "time": pytest.approx(last, abs=1e-6),
         "index": "otel_shell",
         "event": {name: opened["event"][name] for name in opened["event"] if name not in measured}
-        | {name: event[name] for name in measured}
+        | {name: event[name] for name in measured & event.keys()}
         | {
             "event_id": event_id(_STORE, identity, 0, Kind.CLOSED, 0),
             "kind": "closed",

@@ -191,6 +191,9 @@ class Service:
             "EXPORTER__HEC__TOKEN_FILE": str(token),
             "EXPORTER__HEC__SOURCE": name,
             "EXPORTER__HEC__ACK": str(splunk.ack).lower(),
+            # Each shell is told by itself: these tests are about that, not about what is worth telling.
+            "RISK__PROFILE": "once",
+            "RISK__BURST__AFTER": "0",
         } | more
         self._environment = environment_without_keys() | dict(environment or {})
         self._environment |= {_PREFIX + key: value for key, value in keys.items()}

@@ -31,9 +31,36 @@ def replay(*arguments: str | Path) -> bytes:
 @pytest.mark.parametrize("capture", FILES)
 def test_replay_prints_the_expected_events_whole(capture: str) -> None:
     name, opened = FILES[capture]
-    printed = replay("--close-at-end", CAPTURES / name)
+    printed = replay("--close-at-end", "--config", HERE / "seed.yaml", CAPTURES / name)
     assert printed.decode() == (HERE / f"{capture}.events.jsonl").read_text()
     assert printed.count(b'"kind":"opened"') == opened
+
+
+@pytest.mark.parametrize("capture", FILES)
+def test_what_is_told_by_default_is_what_is_expected(capture: str) -> None:
+    name, opened = FILES[capture]
+    printed = replay("--close-at-end", "--config", HERE / "balanced.yaml", CAPTURES / name)
+    assert printed.decode() == (HERE / f"{capture}.balanced.jsonl").read_text()
+    events = [json.loads(line)["event"] for line in printed.splitlines()]
+    folded = sum(event["count"] for event in events if event["kind"] == "burst")
+    assert sum(event["kind"] == "opened" for event in events) + folded == opened
+
+
+@pytest.mark.parametrize("capture", ["worker-2", "worker-3"])
+def test_at_least_half_of_the_points_come_from_attacks(capture: str) -> None:
+    lines = (CAPTURES / f"{capture}.truth.tsv").read_text().splitlines()
+    attacks = {int(pid) for _, _, what, pid, *_ in (line.split("\t") for line in lines) if "ATTACK" in what}
+    events = [
+        json.loads(line)["event"] for line in (HERE / f"{capture}.balanced.jsonl").read_text().splitlines()
+    ]
+    scored = [event for event in events if event["risk_score"]]
+    of_attacks = {
+        event["process.pid"]: event["risk_score"] for event in scored if event.get("process.pid") in attacks
+    }
+    assert len(attacks) == 4
+    assert of_attacks.keys() == attacks
+    assert min(of_attacks.values()) >= 25
+    assert 2 * sum(of_attacks.values()) >= sum(event["risk_score"] for event in scored)
 
 
 @pytest.mark.parametrize("capture", FILES)

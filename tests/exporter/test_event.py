@@ -9,12 +9,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detector.context import (
+    Cgroup,
+    Context,
+    ContextBasis,
+    Invocation,
+    Mode,
+    Origin,
+    Placement,
+    Process,
+)
 from detector.events import Lane
+from detector.judging.objects import RiskObject
 from detector.types import CloseReason, CommandLine, Evidence, Finding, Kind, NodeId, ShellId, Span
+from exporter.context_fields import LABELS
 from exporter.event import SIZE_LIMIT_BYTES, encode
-from exporter.schema import FIELDS, Type
+from exporter.fields import Type
+from exporter.schema import FIELDS
 from exporter.settings import EventSettings
-from tests.exporter.findings import CLOSED, ONGOING, OPENED
+from tests.exporter.findings import CLOSED, ONGOING, OPENED, told
 
 SETTINGS = EventSettings()
 ENVELOPE = {"time", "host", "source", "sourcetype", "index", "event"}
@@ -40,7 +53,8 @@ OPENED_EVENT = {
         "risk_score": 25,
         "risk_message": "Kubernetes shell running on worker node on host worker-7",
         "search_name": "Threat - OTel Shell Detector - Kubernetes Shell Running on Worker Node - Rule",
-        "annotations.mitre_attack": ["T1204"],
+        "rules": ["Kubernetes Shell Running on Worker Node"],
+        "annotations.mitre_attack": ["T1059.004", "T1204"],
         "impact": 50,
         "confidence": 50,
         "host.name": "worker-7",
@@ -65,6 +79,12 @@ OPENED_EVENT = {
         "resumed": False,
         "ordinal": 0,
         "partial": False,
+        "shell.placement": "unknown",
+        "shell.placement_basis": "absent",
+        "shell.origin": "unknown",
+        "shell.mode": "unknown",
+        "preexisting": False,
+        "context_basis": "absent",
         "process.command_line.length": 7,
         "process.command_line.truncated": False,
         "process.command_line": "bash -i",
@@ -73,7 +93,7 @@ OPENED_EVENT = {
 
 
 def test_an_opened_finding_becomes_a_risk_event() -> None:
-    event = encode(OPENED, SETTINGS)
+    event = encode(told(OPENED), SETTINGS)
     assert (event.lane, event.event_id, event.arrived_ns) == (Lane.RISK, OPENED.event_id, 77)
     assert exact(event.body) == OPENED_EVENT
     assert list(exact(event.body)["event"]) == list(OPENED_EVENT["event"])  # type: ignore[call-overload]
@@ -81,7 +101,7 @@ def test_an_opened_finding_becomes_a_risk_event() -> None:
 
 def test_an_ongoing_finding_is_context_and_leaves_out_what_is_unknown() -> None:
     """No attribute was seen, no cpu point; the session resumed twice. The start of the identity stands in."""
-    event = encode(ONGOING, SETTINGS)
+    event = encode(told(ONGOING), SETTINGS)
     inner = {
         **OPENED_EVENT["event"],  # type: ignore[dict-item]
         "event_id": ONGOING.event_id,
@@ -96,6 +116,7 @@ def test_an_ongoing_finding_is_context_and_leaves_out_what_is_unknown() -> None:
         "ordinal": 1,
     }
     for unknown in (
+        "preexisting",
         "process.parent_pid",
         "process.executable.path",
         "process.owner",
@@ -113,7 +134,7 @@ def test_an_ongoing_finding_is_context_and_leaves_out_what_is_unknown() -> None:
 
 
 def test_a_closed_finding_says_why_and_how_long() -> None:
-    event = encode(CLOSED, SETTINGS)
+    event = encode(told(CLOSED), SETTINGS)
     inner = {
         **OPENED_EVENT["event"],  # type: ignore[dict-item]
         "event_id": CLOSED.event_id,
@@ -128,6 +149,7 @@ def test_a_closed_finding_says_why_and_how_long() -> None:
         "process.command_line.sha256": "ab" * 32,
         "process.command_line": "sh -c ...",
     }
+    del inner["preexisting"]
     assert (event.lane, exact(event.body)) == (
         Lane.CONTEXT,
         {**OPENED_EVENT, "time": Decimal("1795488191.870"), "index": "otel_shell", "event": inner},
@@ -136,33 +158,38 @@ def test_a_closed_finding_says_why_and_how_long() -> None:
 
 def test_an_ongoing_finding_that_scores_goes_to_the_risk_index() -> None:
     """The seed profile."""
-    event = encode(replace(ONGOING, score=25), SETTINGS)
+    event = encode(told(ONGOING, lane=Lane.RISK, score=25), SETTINGS)
     assert (event.lane, exact(event.body)["index"]) == (Lane.RISK, "risk")
 
 
 def test_a_lane_without_an_index_leaves_it_to_the_token() -> None:
-    assert "index" not in exact(encode(OPENED, replace(SETTINGS, index="")).body)
+    assert "index" not in exact(encode(told(OPENED), replace(SETTINGS, index="")).body)
 
 
-def test_the_risk_object_can_be_the_node() -> None:
-    inner = exact(encode(OPENED, replace(SETTINGS, risk_object_field="k8s.node.name")).body)["event"]
-    assert (inner["risk_object"], inner["host.name"]) == ("node-7", "worker-7")
-    assert inner["risk_message"].endswith("on host node-7")
+def test_the_risk_object_is_the_verdicts_and_the_message_names_the_node() -> None:
+    pod = RiskObject("prod/shop/cart", "other", "node-7")
+    for of, dest in ((RiskObject("node-7", "system"), None), (pod, "node-7")):
+        inner = exact(encode(told(OPENED, object=of), SETTINGS).body)["event"]
+        assert (inner["risk_object"], inner["risk_object_type"]) == (of.name, of.type)
+        assert (inner.get("dest"), inner["host.name"]) == (dest, "worker-7")
+        assert inner["risk_message"].endswith("on host node-7")
 
 
 def test_without_a_host_the_node_stands_in_and_without_both_nothing_does() -> None:
     nameless = replace(OPENED, shell=replace(OPENED.shell, host=""))
-    event = exact(encode(nameless, SETTINGS).body)
+    event = exact(encode(told(nameless), SETTINGS).body)
     assert (event["host"], event["event"]["risk_object"]) == ("node-7", "node-7")
     assert "host.name" not in event["event"]
     nobody = replace(nameless, shell=replace(nameless.shell, node=NodeId("prod", ""), start_ns=0))
-    event = exact(encode(replace(nobody, evidence=Evidence()), SETTINGS).body)
+    event = exact(encode(told(replace(nobody, evidence=Evidence())), SETTINGS).body)
     assert "host" not in event
     assert {"risk_object", "k8s.node.name", "process.start_time"}.isdisjoint(event["event"])
 
 
 def test_source_and_message_are_configurable() -> None:
-    event = exact(encode(OPENED, EventSettings(risk_name="X", message="$host$: $host$", source="mine")).body)
+    event = exact(
+        encode(told(OPENED), EventSettings(risk_name="X", message="$host$: $host$", source="mine")).body
+    )
     assert (event["source"], event["event"]["search_name"]) == (
         "mine",
         "Threat - OTel Shell Detector - X - Rule",
@@ -172,7 +199,7 @@ def test_source_and_message_are_configurable() -> None:
 
 def test_what_a_terminal_would_obey_is_escaped_and_other_text_is_utf8() -> None:
     line = CommandLine("bell\x07 csi\x9b bidi\u202e nl\n é 😀 \ud800", 40)
-    body = encode(replace(OPENED, evidence=Evidence(command_line=line)), SETTINGS).body
+    body = encode(told(replace(OPENED, evidence=Evidence(command_line=line))), SETTINGS).body
     assert b"bell\\u0007 csi\\u009b bidi\\u202e nl\\n " in body
     assert "é 😀 \\\\ud800".encode() in body
     assert exact(body)["event"]["process.command_line"] == line.text.replace("\ud800", "\\ud800")
@@ -181,7 +208,7 @@ def test_what_a_terminal_would_obey_is_escaped_and_other_text_is_utf8() -> None:
 def test_a_command_line_whose_escapes_exceed_the_event_is_cut_further() -> None:
     """2 KiB of control characters take 12 KiB of JSON. The whole is hashed, for it is here."""
     line = CommandLine("\x01" * 2048, 2048)
-    inner = exact(encode(replace(OPENED, evidence=Evidence(command_line=line)), SETTINGS).body)["event"]
+    inner = exact(encode(told(replace(OPENED, evidence=Evidence(command_line=line))), SETTINGS).body)["event"]
     assert 500 < len(inner["process.command_line"]) < 1400
     assert inner["process.command_line.truncated"] is True
     assert inner["process.command_line.length"] == 2048
@@ -189,7 +216,7 @@ def test_a_command_line_whose_escapes_exceed_the_event_is_cut_further() -> None:
 
 
 def test_a_long_name_is_cut_and_shows_it() -> None:
-    inner = exact(encode(replace(OPENED, shell=replace(OPENED.shell, host="h" * 400)), SETTINGS).body)[
+    inner = exact(encode(told(replace(OPENED, shell=replace(OPENED.shell, host="h" * 400))), SETTINGS).body)[
         "event"
     ]
     assert inner["host.name"] == "h" * 251 + "…"
@@ -197,7 +224,7 @@ def test_a_long_name_is_cut_and_shows_it() -> None:
 
 @pytest.mark.parametrize("mean", [math.nan, math.inf, -math.inf])
 def test_a_mean_that_json_cannot_say_is_left_out(mean: float) -> None:
-    inner = exact(encode(replace(OPENED, span=replace(OPENED.span, cpu=mean)), SETTINGS).body)["event"]
+    inner = exact(encode(told(replace(OPENED, span=replace(OPENED.span, cpu=mean))), SETTINGS).body)["event"]
     assert "process.cpu.utilization" not in inner
 
 
@@ -232,7 +259,6 @@ findings = st.builds(
     ),
     incarnation=st.integers(0, 2**40),
     ordinal=st.integers(0, 2**40),
-    score=st.integers(0, 100),
     span=st.builds(Span, times, times, times, times, times, means, means, means),
     first_seen_ns=times,
     last_seen_ns=times,
@@ -245,7 +271,6 @@ settings_of_events = st.builds(
     EventSettings,
     risk_name=st.sampled_from(["X", "n" * 128]),
     message=st.sampled_from(["$host$" * 42, "é" * 256]),
-    mitre_attack=st.sampled_from([(), ("T1204.002",) * 16]),
     source=st.sampled_from(["", "s" * 256]),
     sourcetype=st.just("t" * 128),
     index=st.sampled_from(["", "i" * 128]),
@@ -256,9 +281,9 @@ settings_of_events = st.builds(
 def test_every_event_is_bounded_valid_repeatable_and_shadows_no_key_of_the_envelope(
     finding: Finding, settings: EventSettings
 ) -> None:
-    event = encode(finding, settings)
+    event = encode(told(finding), settings)
     assert len(event.body) <= SIZE_LIMIT_BYTES
-    assert event == encode(finding, settings)
+    assert event == encode(told(finding), settings)
     parsed = json.loads(event.body.decode("utf-8"))
     assert parsed.keys() <= ENVELOPE
     names = [field.name for field in FIELDS if finding.kind in field.kinds]
@@ -267,9 +292,85 @@ def test_every_event_is_bounded_valid_repeatable_and_shadows_no_key_of_the_envel
     assert not any(ord(character) < 32 or 0x7F <= ord(character) < 0xA0 for character in event.body.decode())
 
 
+POD = "0f5c0e0e-1111-2222-3333-444444444444"
+CONTEXT = Context(
+    cgroup=Cgroup(Placement.POD, "pod", POD, "ab" * 32),
+    invocation=Invocation(Mode.COMMAND, "id", "5ca1ab1e"),
+    labels=(("container.image.name", "nginx"), ("k8s.namespace.name", "shop"), ("k8s.pod.ip", "10.0.0.1")),
+    parent=Process(5, 1, "nsenter", 1, CommandLine("nsenter -t 1 -m", 15), "0::/"),
+    ancestors=("nsenter", "bash", "systemd"),
+    basis=ContextBasis.EARLIER,
+    container_init=False,
+    origin=Origin.CHILD,
+    escape_hint="nsenter",
+    preexisting=True,
+)
+CONTEXT_FIELDS = {
+    "shell.placement": "pod",
+    "shell.placement_basis": "pod",
+    "shell.origin": "child",
+    "shell.mode": "command",
+    "shell.escape_hint": "nsenter",
+    "shell.novel": True,
+    "preexisting": True,
+    "k8s.pod.uid": POD,
+    "container.id": "ab" * 32,
+    "container.init": False,
+    "k8s.namespace.name": "shop",
+    "container.image.name": "nginx",
+    "context_basis": "earlier",
+    "process.parent.executable.name": "nsenter",
+    "process.ancestors": ["nsenter", "bash", "systemd"],
+    "process.command_template": "5ca1ab1e",
+    "shell.runs": "id",
+    "process.parent.command_line": "nsenter -t 1 -m",
+}
+
+
+def test_what_is_around_a_shell_and_how_it_was_scored_is_told() -> None:
+    finding = replace(OPENED, context=CONTEXT)
+    annotations = (("policy.reason", "we know"), ("policy.owner", "ops"))
+    verdict = {"graded_by": "escape_hint", "rule": "r1", "annotations": annotations, "novel": True}
+    more = {"repeated": True, "preexisting_summary": True, "capped_score": 60}
+    inner = exact(encode(told(finding, **verdict, **more), SETTINGS).body)["event"]
+    before = list(inner)[: list(inner).index("shell.placement")]
+    assert {name: inner[name] for name in inner if name in CONTEXT_FIELDS} == CONTEXT_FIELDS
+    assert list(inner) == [*before, *CONTEXT_FIELDS, *list(OPENED_EVENT["event"])[-3:]]  # type: ignore[call-overload]
+    scored = before[before.index("confidence") + 1 : before.index("host.name")]
+    assert {name: inner[name] for name in scored} == {
+        "graded_by": "escape_hint",
+        "capped_score": 60,
+        "policy.rule": "r1",
+        "policy.reason": "we know",
+        "policy.owner": "ops",
+        "repeated": True,
+        "preexisting_summary": True,
+    }
+
+
+def test_a_later_finding_does_not_say_how_the_opening_was_scored() -> None:
+    verdict = {"graded_by": "x", "rule": "r1", "novel": True, "annotations": (("policy.owner", "ops"),)}
+    inner = exact(encode(told(replace(ONGOING, context=CONTEXT), **verdict), SETTINGS).body)["event"]
+    assert {"graded_by", "policy.rule", "policy.owner", "shell.novel", "preexisting"}.isdisjoint(inner)
+    assert inner["shell.escape_hint"] == "nsenter"
+
+
+def test_a_host_is_told_with_its_unit() -> None:
+    cgroup = Cgroup(Placement.HOST, "unit", unit="cron.service", slice="system.slice")
+    inner = exact(encode(told(replace(OPENED, context=Context(cgroup=cgroup))), SETTINGS).body)["event"]
+    assert (inner["systemd.unit"], inner["systemd.slice"]) == ("cron.service", "system.slice")
+    assert "k8s.pod.uid" not in inner
+
+
+def test_of_a_list_as_many_items_are_told_as_fit() -> None:
+    finding = replace(OPENED, context=replace(CONTEXT, ancestors=("é" * 100, *"abcdefgh", *["x" * 60] * 20)))
+    shown = exact(encode(told(finding), SETTINGS).body)["event"]["process.ancestors"]
+    assert shown == ["é" * 61 + "…", *"abcdefgh", *["x" * 60] * 5]
+
+
 @given(times)
 def test_times_lose_nothing(time_ns: int) -> None:
-    written = exact(encode(replace(OPENED, envelope_ns=time_ns), SETTINGS).body)["time"]
+    written = exact(encode(told(replace(OPENED, envelope_ns=time_ns)), SETTINGS).body)["time"]
     assert written * 1_000_000_000 == time_ns
 
 
@@ -288,7 +389,7 @@ def test_every_field_is_declared_once_with_a_meaning_and_its_type() -> None:
         Type.STRINGS: list,
     }
     for finding in (OPENED, ONGOING, CLOSED):
-        inner = exact(encode(finding, SETTINGS).body)["event"]
+        inner = exact(encode(told(finding), SETTINGS).body)["event"]
         for field in FIELDS:
             if field.name in inner:
                 assert isinstance(inner[field.name], kinds[field.type]), field.name
@@ -306,11 +407,6 @@ def test_every_field_is_declared_once_with_a_meaning_and_its_type() -> None:
         ),
         ({"risk_name": "n" * 129}, "risk.name: 129 characters; want at most 128, all of them printable"),
         ({"message": "a\nb"}, "risk.message: 3 characters; want at most 256, all of them printable"),
-        ({"mitre_attack": ("T1",) * 17}, "risk.mitre_attack: 17 entries; want at most 16"),
-        (
-            {"mitre_attack": ("T" * 17,)},
-            "risk.mitre_attack[0]: 17 characters; want at most 16, all of them printable",
-        ),
     ],
 )
 def test_settings_that_would_break_an_event_are_refused(settings: dict[str, Any], message: str) -> None:
@@ -328,7 +424,6 @@ def test_the_worst_event_fits_and_leaves_the_command_line_two_kib() -> None:
         shell=ShellId(NodeId(bad, bad), bad, extreme, extreme, bad),
         incarnation=extreme,
         ordinal=extreme,
-        score=extreme,
         span=Span(
             extreme, extreme, extreme, extreme, extreme, -2.2250738585072014e-308, -1e-300 / 3, -1e-300 / 7
         ),
@@ -337,15 +432,25 @@ def test_the_worst_event_fits_and_leaves_the_command_line_two_kib() -> None:
         envelope_ns=extreme,
         evidence=Evidence(extreme, extreme, bad, bad, CommandLine("x" * 2048, 2**63, "f" * 64)),
         reason=CloseReason.END_OF_CAPTURE,
+        context=Context(
+            cgroup=Cgroup(Placement.POD, "pod", bad, bad, bad, bad),
+            invocation=Invocation(Mode.COMMAND, bad, bad),
+            labels=tuple((name, bad) for name, _ in LABELS),
+            parent=Process(1, 1, bad, 1, CommandLine(bad, 5000), bad),
+            ancestors=(bad,) * 16,
+            basis=ContextBasis.SAME_REQUEST,
+            container_init=False,
+            origin=Origin.CONTAINER_EXEC,
+            escape_hint=bad,
+        ),
     )
     settings = EventSettings(
         risk_name="n" * 128,
         message="\\" * 256,
-        mitre_attack=("T" * 16,) * 16,
         index="i" * 128,
         source="s" * 256,
         sourcetype="t" * 128,
     )
-    body = encode(worst, settings).body
+    body = encode(told(worst, object=RiskObject(bad, "other", bad), rules=(bad,) * 9), settings).body
     assert len(body) <= SIZE_LIMIT_BYTES
     assert exact(body)["event"]["process.command_line"] == "x" * 2048

@@ -12,7 +12,7 @@ from exporter.hec import HecSink
 from exporter.lanes import PaceSettings
 from exporter.settings import EventSettings, HecSettings
 from tests.e2e.processes import Splunk, Started, until
-from tests.exporter.findings import CLOSED, ONGOING, OPENED
+from tests.exporter.findings import CLOSED, ONGOING, OPENED, told
 from tests.exporter.outbox import Outbox
 
 pytestmark = pytest.mark.peers
@@ -46,7 +46,7 @@ def test_a_real_server_takes_all_events_but_the_bad_one(
     settings = HecSettings(url, str(token), ack=splunk.ack, ack_poll_s=0.05)
     sink = HecSink(settings, time.monotonic, time.time)
     source = EventSettings(source=reason)
-    good = [encode(finding, source) for finding in (OPENED, ONGOING, CLOSED)]
+    good = [encode(told(finding), source) for finding in (OPENED, ONGOING, CLOSED)]
     as_risk = [Event(Lane.RISK, event.event_id, event.body) for event in good]
     outbox = Outbox(*as_risk[:2], Event(Lane.RISK, "bad", bad), as_risk[2])
     deliverer = outbox.deliverer(sink, time.monotonic, PaceSettings(floor_s=0.0, base_s=0.0))

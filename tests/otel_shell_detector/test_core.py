@@ -9,13 +9,15 @@ import pytest
 
 from detector.events import Event, Lane, Outcome, Settlement
 from detector.rules import Rules
-from otel_shell_detector.core import Clocks, Core, CoreStoppedError
+from otel_shell_detector.clocks import Clocks
+from otel_shell_detector.core import Core, CoreStoppedError
 from otel_shell_detector.dispatch import Dispatch
 from otlp_receiver.server import NotAccepted
 from store.memory import MemoryStore
 from store.seams import StoreError
 from telemetry import metrics
 from tests.detector.world import NODE, cpu, memory, ns, record, sample
+from tests.otel_shell_detector.benches import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +68,7 @@ def store() -> Failing:
 
 @pytest.fixture
 def core(time: Time, store: Failing) -> Iterator[Core]:
-    made = Core(Rules(), store, encode, lambda: None, time.clocks(), close_at_stop=True)
+    made = Core(Rules(), store, plain(encode), lambda: None, time.clocks(), close_at_stop=True)
     made.turn(0)
     yield made
     if made._thread.is_alive():
@@ -173,7 +175,7 @@ def test_a_detector_that_fails_ends_the_core_loudly_and_refuses_who_waits(time: 
     def broken(now_ns: int) -> None:
         raise ZeroDivisionError
 
-    core = Core(Rules(), store, encode, lambda: None, time.clocks())
+    core = Core(Rules(), store, plain(encode), lambda: None, time.clocks())
     core._store.service_ns = broken  # type: ignore[assignment]  # a defect that does not exist yet
     core.start()
     core._thread.join()

@@ -41,6 +41,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
         "EXPORTER__SINK": "hec",
         "EXPORTER__HEC__URL": f"http://127.0.0.1:{free_port()}",
         "EXPORTER__HEC__TOKEN_FILE": str(token),
+        "RISK__PROFILE": "once",
+        "RISK__BURST__AFTER": "0",
     }
     ours = "OTEL_SHELL_DETECTOR_"
     clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}

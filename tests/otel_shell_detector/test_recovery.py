@@ -11,12 +11,14 @@ from detector.events import Event, Lane
 from detector.node import Node
 from detector.rules import Rules
 from detector.types import Arrival
-from otel_shell_detector.core import Clocks, Core
+from otel_shell_detector.clocks import Clocks
+from otel_shell_detector.core import Core
 from otlp_receiver.server import NotAccepted
 from store.memory import MemoryStore
 from store.sqlite import SqliteStore
 from telemetry import metrics
 from tests.detector.world import cpu, ns, record, sample
+from tests.otel_shell_detector.benches import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +47,7 @@ class Life:
 
     def _born(self) -> Core:
         clocks = Clocks(lambda: round(self.seconds * 1e9), lambda: ns(self.seconds))
-        core = Core(self.rules, self.store, encode, lambda: None, clocks)
+        core = Core(self.rules, self.store, plain(encode), lambda: None, clocks)
         core.is_alive = lambda: True  # type: ignore[method-assign]  # it is turned by hand
         core.turn(0)
         return core
@@ -160,7 +162,7 @@ def test_new_rules_begin_where_the_old_log_ends(tmp_path: Path) -> None:
 
 
 def test_nothing_is_accepted_before_the_store_was_read() -> None:
-    core = Core(Rules(), MemoryStore(), encode, lambda: None)
+    core = Core(Rules(), MemoryStore(), plain(encode), lambda: None)
     core.is_alive = lambda: True  # type: ignore[method-assign]  # it is turned by hand
     with pytest.raises(NotAccepted):
         core.accept([record(3, sample(3))])

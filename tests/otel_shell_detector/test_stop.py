@@ -12,6 +12,7 @@ from otel_shell_detector import dispatch as module
 from otel_shell_detector.core import Core, CoreStoppedError
 from otel_shell_detector.dispatch import Dispatch
 from store.memory import MemoryStore
+from tests.otel_shell_detector.benches import plain
 from tests.otel_shell_detector.test_core import encode
 
 
@@ -72,7 +73,7 @@ def test_a_stop_hastens_what_waits_once() -> None:
 
 
 def test_a_stopped_core_lends_its_store_until_it_is_closed() -> None:
-    core = Core(Rules(), MemoryStore(), encode, lambda: None)
+    core = Core(Rules(), MemoryStore(), plain(encode), lambda: None)
     core.start()
     assert core.wait_until_recovered(60)
     core.stop()

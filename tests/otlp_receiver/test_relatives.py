@@ -212,3 +212,9 @@ def test_of_many_frames_that_quote_a_pid_few_are_looked_into() -> None:
     assert pids(record) == []
     (record,) = read_request(request(parented(5, 0), *quoters[:7], parented(90, 5, "sh")), BY_NAME).records
     assert pids(record) == [5]
+
+
+def test_of_a_long_chain_a_bounded_part_is_found() -> None:
+    body = request(*(parented(pid, pid - 1) for pid in range(2, 40)), parented(40, 39, "sh"))
+    (record,) = read_request(body, BY_NAME).records
+    assert pids(record) == list(range(39, 39 - 16, -1))

@@ -20,7 +20,7 @@ from exporter.event import encode
 from exporter.settings import EventSettings
 from store.seams import Commit
 from store.sqlite import SqliteStore
-from tests.exporter.findings import CLOSED, ONGOING, OPENED
+from tests.exporter.findings import CLOSED, ONGOING, OPENED, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,7 @@ def _template(finding: Finding) -> bytes:
     marked = replace(
         finding, event_id="@E@", session_id="@S@", evidence=Evidence(0, 1, "/usr/bin/bash", "root", line)
     )
-    body = encode(marked, EventSettings()).body.replace(b"%", b"%%")
+    body = encode(told(marked), EventSettings()).body.replace(b"%", b"%%")
     return body.replace(b"@E@", b"%s", 1).replace(b"@S@", b"%s", 1).replace(b"@L@", b"%s", 1)
 
 

@@ -100,6 +100,8 @@ class Lives:
             "EXPORTER__HEC__URL": f"http://127.0.0.1:{hec.port}",
             "EXPORTER__HEC__TOKEN_FILE": str(token),
             "EXPORTER__HEC__TIMEOUT": f"{TIMEOUT_S * 1000:.0f}ms",
+            "RISK__PROFILE": "once",
+            "RISK__BURST__AFTER": "0",
         }
         self._environment = {
             name: value for name, value in environment_without_keys().items() if not name.startswith("COV")

@@ -21,11 +21,14 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from detector.judging.rules import JudgeRules
 from detector.rules import Rules
 from detector.types import Arrival, NodeId
 from exporter.event import encode
 from exporter.settings import EventSettings
-from otel_shell_detector.core import Clocks, Core, _Submission
+from otel_shell_detector.bench import Bench
+from otel_shell_detector.clocks import Clocks
+from otel_shell_detector.core import Core, _Submission
 from store import codec
 from store.sqlite import SqliteStore
 from telemetry import metrics
@@ -83,7 +86,7 @@ class Turned:
         self._begun = 0.0
         clocks = Clocks(self._now_ns, lambda: ns(self.seconds))
         self.store = SqliteStore(self.folder, max_size=ROOM)
-        self.core = Core(Rules(), self.store, ENCODE, lambda: None, clocks)
+        self.core = Core(Rules(), self.store, Bench(JudgeRules(), ENCODE), lambda: None, clocks)
         self.core.turn(0)
         self._conclude = self.core._conclude
         self.core._conclude = self._measured  # type: ignore[assignment]  # the same, with a watch

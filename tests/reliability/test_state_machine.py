@@ -26,7 +26,6 @@ from detector.types import Arrival, Kind, ShellId
 from store.seams import CannotOpenStore, Commit, StoreError
 from tests.detector.world import NODE, OTHER_NODE, cpu, memory, record, sample
 from tests.reliability.world import (
-    ENCODE,
     Service,
     Splunk,
     Time,
@@ -34,6 +33,7 @@ from tests.reliability.world import (
     WitnessedMemory,
     WitnessedSqlite,
     by_session,
+    encoded,
     firsts,
 )
 from tests.store.faults import FaultyDisk
@@ -76,7 +76,7 @@ class Model:
     def _take(self) -> None:
         step = self._detector.take_step()
         self._rows.update((row.shell, row) for row in step.rows)
-        self.told += [ENCODE(finding) for finding in step.findings]
+        self.told += [encoded(finding) for finding in step.findings]
         self.opened.update(finding.shell for finding in step.findings if finding.kind is Kind.OPENED)
 
 

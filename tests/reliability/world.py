@@ -20,23 +20,32 @@ from detector.types import Step
 from exporter.delivery import Deliverer
 from exporter.lanes import PaceSettings
 from exporter.sink import Delivery, Directive
+from otel_shell_detector.clocks import Clocks
 from otel_shell_detector.configuration import Settings
-from otel_shell_detector.core import FOREVER_NS, Clocks, Core, _Submission
+from otel_shell_detector.core import FOREVER_NS, Core, _Submission
 from otel_shell_detector.wiring import encoder
 from store.memory import MemoryStore
 from store.seams import StoreError
 from store.sqlite import SqliteStore
 from tests.detector.world import ns
+from tests.exporter.findings import told
+from tests.otel_shell_detector.benches import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from detector.events import Event, Queued
-    from detector.types import Arrival, Record
+    from detector.types import Arrival, Finding, Record
     from store.seams import Commit, Position, Store, Tick
 
-ENCODE = encoder(Settings())
+_ENCODE = encoder(Settings())
+
+
+def encoded(finding: Finding) -> Event:
+    return _ENCODE(told(finding))
+
+
 AT_ONCE = PaceSettings(batch_limit=5, floor_s=0, base_s=0, cap_s=0, retry_after_cap_s=0)
 """No waiting, and batches so small that a backlog takes several."""
 DELIVERIES_AT_MOST = 1_000
@@ -214,7 +223,7 @@ class Service:
 
     def __init__(self, store: Store, splunk: Splunk, time: Time, rules: Rules | None = None) -> None:
         self.store = store
-        self.core = Core(rules or Rules(), store, ENCODE, lambda: None, time.clocks())
+        self.core = Core(rules or Rules(), store, plain(encoded), lambda: None, time.clocks())
         self.core.is_alive = lambda: True  # type: ignore[method-assign]  # it is turned by hand
         self._time = time
         self._deliverer = Deliverer(

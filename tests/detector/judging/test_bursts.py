@@ -39,7 +39,7 @@ def test_the_first_three_of_an_hour_are_events_and_the_rest_is_one_burst_that_sc
     assert burst == Report(
         kind=ReportKind.BURST,
         event_id=burst.event_id,
-        lane=Lane.RISK,
+        lane=Lane.CONTEXT,
         cluster="prod",
         node=NODE,
         host="worker-1.example",
@@ -57,7 +57,7 @@ def test_the_first_three_of_an_hour_are_events_and_the_rest_is_one_burst_that_sc
             ("process.pids", ("130", "140")),
             ("session_ids", (shells[3].session_id, shells[4].session_id)),
         ),
-        score=5,
+        score=0,
         object=RiskObject("prod/shop/cart", "other", "worker-1.example"),
         attack=("T1609", "T1059.004"),
         rules=("Kubernetes Shell Running on Worker Node",),
@@ -138,7 +138,7 @@ def test_a_burst_scores_what_the_highest_of_it_would_have_scored() -> None:
     desk = Desk(policy=APolicy(rules))
     desk.hear(0, *(opened(at, PROBE, pid=at) for at in range(8)))
     [burst] = desk.run_to(HOUR)
-    assert (burst.count, burst.score, burst.lane) == (5, 90, Lane.RISK)
+    assert (burst.count, burst.score, burst.lane) == (5, 85, Lane.RISK)
 
 
 def test_a_burst_that_scores_nothing_is_context() -> None:
@@ -200,3 +200,28 @@ def test_a_batch_is_judged_as_its_findings_one_by_one() -> None:
         one_by_one.hear(0, shell)
     assert at_once == one_by_one
     assert at_once.run_to(HOUR) == one_by_one.run_to(HOUR)
+
+
+def test_the_same_command_scores_once_on_a_node_and_a_shell_that_reads_its_commands_each_time() -> None:
+    def scores(mode: Mode) -> tuple[list[int], int]:
+        desk = Desk()
+        shells = [opened(at, context(mode=mode), pid=at) for at in range(5)]
+        told = [telling.verdict for shell in shells for telling in desk.hear(0, shell)]
+        assert [verdict.repeated for verdict in told] == [verdict.score == 0 for verdict in told]
+        [burst] = desk.run_to(HOUR)
+        return [verdict.score for verdict in told], burst.score
+
+    assert scores(Mode.COMMAND) == ([25, 0, 0], 0)
+    assert scores(Mode.SCRIPT) == ([25, 0, 0], 0)
+    assert scores(Mode.STDIN) == ([40, 40, 40], 40)
+
+
+def test_the_same_command_scores_for_each_risk_object_and_what_is_higher_scores_the_rest() -> None:
+    desk = Desk()
+    for pid, (uid, expected) in enumerate((("u-1", 25), ("u-2", 25), ("u-1", 0))):
+        pod = context(Placement.POD, pod_uid=uid)
+        [told] = desk.hear(0, opened(0, pod, pid=pid))
+        assert told.verdict.score == expected
+    desk = Desk(policy=APolicy((("process.pid", "7", rule("high", Action.SCORE, 60)),)))
+    scores = [desk.hear(0, opened(0, context(), pid=pid))[0].verdict.score for pid in (6, 7)]
+    assert scores == [25, 35]

@@ -107,25 +107,26 @@ def test_seed_obeys_the_cap_too() -> None:
 
 
 def test_a_burst_counts_towards_the_points_of_its_object() -> None:
-    desk = Desk(JudgeRules(burst_after=1, max_per_object=PointsPer(60, 2 * HOUR * NANOSECONDS)))
-    one, two = context(template="a"), context(template="b")
+    desk = Desk(JudgeRules(burst_after=1, max_per_object=PointsPer(90, 2 * HOUR * NANOSECONDS)))
+    one, two = context(mode=Mode.STDIN, template="a"), context(mode=Mode.STDIN, template="b")
     desk.hear(0, *(opened(0, one, pid=pid) for pid in (1, 2)))
     desk.hear(1, *(opened(0, two, pid=pid) for pid in (3, 4)))
-    # 25 + 25 were told; a burst of 25 is more than the 10 that are left.
+    # 40 + 40 were told; a burst of 40 is more than the 10 that are left.
     [burst, _] = desk.run_to(HOUR + 1)
-    assert (burst.score, burst.capped_score, burst.lane) == (0, 25, Lane.CONTEXT)
+    assert (burst.score, burst.capped_score, burst.lane) == (0, 40, Lane.CONTEXT)
     assert desk.counts["capped"] == 2
 
 
 def test_the_points_of_bursts_that_end_together_with_the_period_begin_a_new_one() -> None:
-    desk = Desk(JudgeRules(burst_after=1, max_per_object=PointsPer(30, HOUR * NANOSECONDS)))
-    desk.hear(0, *(opened(0, context(template="a"), pid=pid) for pid in (1, 2)))
-    desk.hear(0, *(opened(0, context(template="b"), pid=pid) for pid in (3, 4)))
+    desk = Desk(JudgeRules(burst_after=1, max_per_object=PointsPer(45, HOUR * NANOSECONDS)))
+    for template, pids in (("a", (1, 2)), ("b", (3, 4))):
+        shell = context(mode=Mode.STDIN, template=template)
+        desk.hear(0, *(opened(0, shell, pid=pid) for pid in pids))
     reports = desk.run_to(HOUR + 60)
-    assert sorted((report.score, report.capped_score) for report in reports) == [(0, 25), (25, None)]
+    assert sorted((report.score, report.capped_score) for report in reports) == [(0, 40), (40, None)]
     assert desk.kinds()["cap"] == 1
     [note] = [note for note in desk.notes.values() if note.kind == "cap"]
-    assert (note.value, note.due_ns) == ({"points": 25}, (2 * HOUR + 60) * NANOSECONDS)
+    assert (note.value, note.due_ns) == ({"points": 40}, (2 * HOUR + 60) * NANOSECONDS)
 
 
 def test_without_a_cap_there_is_nothing_to_look_up_and_nothing_noted() -> None:

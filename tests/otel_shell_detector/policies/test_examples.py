@@ -112,11 +112,3 @@ def test_the_document_shows_what_check_config_says(
 def test_the_document_lists_the_fields() -> None:
     [listed] = re.findall(r"<!-- fields -->(.*?)<!-- /fields -->", DOCUMENT, re.DOTALL)
     assert tuple(re.findall(r"`([^`]+)`", listed)) == FIELDS
-
-
-def test_policies_are_not_available_yet_where_they_are_not_asked(
-    no_variables: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("OTEL_SHELL_DETECTOR_POLICY__PATH", "policies.yaml")
-    expected = "policy.path: not available in this version but to check-config\n"
-    assert (main(["replay", "x.pb"]), capsys.readouterr().err) == (2, expected)

@@ -1,0 +1,164 @@
+"""The fields of an event that tells of several openings together, in order."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from detector.judging.outcomes import Report, ReportKind
+from exporter.fields import LONG, MEDIUM, SHORT, Type, items, known
+from exporter.json_text import seconds, text
+from exporter.settings import EventSettings
+
+_BURST: Final = frozenset({ReportKind.BURST})
+_PREEXISTING: Final = frozenset({ReportKind.PREEXISTING})
+_SUPPRESSED: Final = frozenset({ReportKind.SUPPRESSED})
+_ALIKE: Final = _BURST | _SUPPRESSED
+_ALL: Final = frozenset(ReportKind)
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSource:
+    """What a field's value is drawn from. ``narrow``: each budget is halved so often."""
+
+    report: Report
+    settings: EventSettings
+    narrow: int = 0
+
+    def value(self, name: str) -> str | tuple[str, ...]:
+        """A value that the report has under that name; empty if it has none."""
+        return dict(self.report.fields).get(name, "")
+
+    @property
+    def message(self) -> str:
+        """The risk message of this event."""
+        of = self.report.object
+        return self.settings.message.replace("$host$", of.dest or of.name if of else self.report.host)
+
+
+@dataclass(frozen=True, slots=True)
+class ReportField:
+    """A field of a report. ``value`` gives its JSON text, or ``None`` to leave it out."""
+
+    name: str
+    type: Type
+    meaning: str
+    value: Callable[[ReportSource], str | None]
+    kinds: frozenset[ReportKind] = _ALL
+
+
+def _string(
+    name: str,
+    meaning: str,
+    value: Callable[[ReportSource], str],
+    budget: int,
+    kinds: frozenset[ReportKind] = _ALL,
+) -> ReportField:
+    return ReportField(
+        name, Type.STRING, meaning, lambda source: known(value(source), budget >> source.narrow), kinds
+    )
+
+
+def _of_all(name: str, meaning: str, kinds: frozenset[ReportKind], budget: int = MEDIUM) -> ReportField:
+    """What the openings have in common, or one of them as an example."""
+    return _string(name, meaning, lambda source: str(source.value(name)), budget, kinds)
+
+
+def _list(name: str, meaning: str, kinds: frozenset[ReportKind]) -> ReportField:
+    def shown(source: ReportSource) -> str | None:
+        found = source.value(name)
+        values = (found,) if isinstance(found, str) and found else found
+        return items(values, 2 * LONG >> source.narrow)
+
+    return ReportField(name, Type.STRINGS, meaning, shown, kinds)
+
+
+def _risk(name: str, meaning: str, value: Callable[[ReportSource], str | None]) -> ReportField:
+    kind = Type.INTEGER if name.endswith("_score") else Type.STRING
+    return ReportField(name, kind, meaning, value, _BURST)
+
+
+REPORT_FIELDS: Final = (
+    _string("event_id", "The same fact carries the same id.", lambda s: s.report.event_id, SHORT),
+    _string("kind", "burst, preexisting or suppressed.", lambda s: s.report.kind.value, SHORT),
+    _risk(
+        "risk_object",
+        "That of the highest of the openings.",
+        lambda s: known(s.report.object.name, LONG >> s.narrow) if s.report.object else None,
+    ),
+    _risk(
+        "risk_object_type",
+        "system for a node, else other.",
+        lambda s: text(s.report.object.type) if s.report.object else None,
+    ),
+    _risk(
+        "dest",
+        "The node, if the risk object is another.",
+        lambda s: known(s.report.object.dest, MEDIUM >> s.narrow) if s.report.object else None,
+    ),
+    ReportField(
+        "risk_score",
+        Type.INTEGER,
+        "The score of one opening, not times their number. 0 in the context and audit indexes.",
+        lambda s: str(s.report.score),
+    ),
+    _risk(
+        "risk_message",
+        "risk.message with $host$ filled in.",
+        lambda s: known(s.message, LONG >> s.narrow),
+    ),
+    _string(
+        "search_name",
+        "The name of the detection, as its scheduled search would be called.",
+        lambda s: s.settings.search_name,
+        LONG,
+    ),
+    ReportField(
+        "rules",
+        Type.STRINGS,
+        "The detections that this event stands for.",
+        lambda s: items(s.report.rules, LONG >> s.narrow),
+        _BURST,
+    ),
+    ReportField(
+        "annotations.mitre_attack",
+        Type.STRINGS,
+        "Techniques of MITRE ATT&CK.",
+        lambda s: items(s.report.attack, MEDIUM >> s.narrow),
+        _BURST,
+    ),
+    _risk(
+        "capped_score",
+        "The score that risk.max_per_object took away.",
+        lambda s: None if s.report.capped_score is None else str(s.report.capped_score),
+    ),
+    _of_all("policy.rule", "The rule that suppressed them.", _SUPPRESSED, SHORT),
+    ReportField("count", Type.INTEGER, "How many openings it tells of.", lambda s: str(s.report.count)),
+    ReportField("first_seen", Type.TIME, "The first of them.", lambda s: seconds(s.report.first_ns)),
+    ReportField("last_seen", Type.TIME, "The last of them.", lambda s: seconds(s.report.last_ns)),
+    ReportField(
+        "orig_time",
+        Type.TIME,
+        "The time of the event, as in the envelope.",
+        lambda s: seconds(s.report.time_ns),
+    ),
+    _string("k8s.cluster.name", "The cluster.", lambda s: s.report.cluster, MEDIUM),
+    _string(
+        "k8s.node.name",
+        "The worker node, if all were on one.",
+        lambda s: s.report.node.node if s.report.node else "",
+        MEDIUM,
+    ),
+    _of_all("workload", "Their workload: namespace/name.", _ALIKE),
+    _of_all("systemd.unit", "Their unit.", _ALIKE),
+    _of_all("shell.placement", "host, pod or unknown.", _ALIKE, SHORT),
+    _of_all("process.executable.name", "Their name.", _ALIKE),
+    _of_all("process.parent.executable.name", "Their parent's name.", _ALIKE),
+    _of_all("process.command_template", "What their command lines have in common.", _ALIKE, SHORT),
+    _list("nodes", "Nodes of the first of them.", _BURST),
+    _list("workloads", "Workloads or units of the first of them.", _PREEXISTING),
+    _list("process.executable.names", "Names of the first of them.", _PREEXISTING),
+    _list("process.pids", "Pids of the first of them.", _BURST | _PREEXISTING),
+    _list("session_ids", "Sessions of the first of them.", _ALL),
+    _of_all("process.command_line", "The command line of one of them.", _ALIKE, LONG),
+)
+"""In the order of the event: what is scored first, what an attacker can write last."""

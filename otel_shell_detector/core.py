@@ -37,6 +37,7 @@ from telemetry import events, metrics
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from detector.coverage import NodeCoverage
     from detector.events import Event, Lane, Outcome, Queued
     from detector.rules import Rules
     from detector.types import Finding, NodeId, Record, Sample, SessionRow
@@ -181,6 +182,10 @@ class Core:
     def sought(self, node: NodeId) -> Sequence[int]:
         """See :class:`otlp_receiver.relatives.Known`."""
         return self._detector.sought(node)
+
+    def coverage(self) -> Sequence[NodeCoverage]:
+        """How well each node can be seen. Does not wait for the thread."""
+        return self._detector.coverage(self._clock.now_ns)
 
     def take(self, lane: Lane, limit: int) -> Sequence[Queued]:
         """See :class:`store.seams.Outbox`. Raises :class:`CoreStoppedError`."""
@@ -351,7 +356,7 @@ class Core:
             self._detector, self._store.journal_bytes(), everything=everything, for_ns=for_ns
         )
         beat = self._clock.now_ns - self._beat_ns >= HEARTBEAT_NS
-        if not (step.findings or step.rows or checkpoints or beat or everything):
+        if not (step.findings or step.rows or step.silent_nodes or checkpoints or beat or everything):
             return
         encoded = tuple(self._encode(finding) for finding in step.findings)
         metrics.CHECKPOINTS.inc(len(checkpoints))

@@ -56,7 +56,7 @@ def ascending(pid: int, at: int, node: Attributes) -> bytes:
 
 
 def records(*frames: bytes) -> tuple[Record, ...]:
-    return read_request(request(*frames), BY_NAME).records
+    return read(*frames).records
 
 
 def quiet(node: NodeId, at: int, init: int = 0) -> Record:

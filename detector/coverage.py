@@ -237,7 +237,11 @@ class Coverage:
         cpu, memory, init = ages
         read, pathless, relative = frames
         told, unplaced = shells
-        self._ages, self._frames, self._shells = (cpu, memory, init), (read, pathless, relative), (told, unplaced)
+        self._ages, self._frames, self._shells = (
+            (cpu, memory, init),
+            (read, pathless, relative),
+            (told, unplaced),
+        )
         self.silent_after_ns = max(SILENT_NS, 2 * (self.interval_ns() or 0))
 
 

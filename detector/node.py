@@ -11,8 +11,8 @@ this has held for 60 s of service time.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from detector import evidence
 from detector.ancestry import Ancestry, as_process
@@ -370,7 +370,11 @@ class Node:
     ) -> None:
         """Open and close a shell beyond the ceiling at once, from this sample alone."""
         shell.recall(self._out.row(shell.id) or fed.answers.get(shell.id))
-        fresh = [p for p in valid if self._bins.refusal(shell, p.time_ns // self._rules.window_ns, self._rules) is None]
+        fresh = [
+            p
+            for p in valid
+            if self._bins.refusal(shell, p.time_ns // self._rules.window_ns, self._rules) is None
+        ]
         if not any(point.value for point in fresh):
             self._out.count(Count.POINT_UNTRACKED, len(valid))
             return

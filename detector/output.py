@@ -63,9 +63,7 @@ class Output:
     ) -> None:
         """A node fell silent or, with a scrape of ``returned_ns``, came back."""
         last_ns = coverage.last_scrape_ns()
-        told_id = silence_id(
-            self._rules.store_id, node, last_ns, since_ns, returned=returned_ns is not None
-        )
+        told_id = silence_id(self._rules.store_id, node, last_ns, since_ns, returned=returned_ns is not None)
         self._silent.append(
             SilentNode(told_id, node, coverage.host, last_ns, since_ns, release_ns, returned_ns)
         )

@@ -134,9 +134,7 @@ class _Reader:
             detector,
             self._checkpoints,
             self._service_ns,
-            Step(
-                findings=tuple(self._fresh), rows=tuple(self._rows.values()), silent_nodes=self._silent
-            ),
+            Step(findings=tuple(self._fresh), rows=tuple(self._rows.values()), silent_nodes=self._silent),
             self._answers,
             rules_changed=self._store.rules() != described(self._rules),
             records=self._records,

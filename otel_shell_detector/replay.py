@@ -83,6 +83,7 @@ def coverage(settings: Settings, files: Sequence[Path], *, as_json: bool = False
     with Path(os.devnull).open("wb") as nowhere:
         run = Replay(settings, nowhere)
         status = _feed_files(run, files)
+        run.finish(close_sessions=False)
     nodes = run.coverage()
     text = f"{json.dumps(described(nodes), indent=2)}\n" if as_json else table(nodes)
     sys.stdout.write(text)

@@ -214,7 +214,7 @@ MEMORY_UTILIZATION_MISSING: Final = _counter(
 )
 PLACEMENTS: Final = _counter(
     "detector_placements",
-    "Tracked shells that were told, by where they run. Alert if more than 1 % are unknown: scores rest on it.",
+    "Tracked shells that were told, by where they run. Alert if over 1 % are unknown: scores rest on it.",
     "placement",
     placement="host, pod, unknown",
 )

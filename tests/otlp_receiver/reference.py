@@ -255,7 +255,7 @@ def processes_of(body: bytes, selection: Selection) -> dict[NodeId, set[Process]
     return found
 
 
-def read_all(body: bytes, selection: Selection) -> Reading:  # noqa: C901, PLR0912  # obvious rather than short
+def read_all(body: bytes, selection: Selection) -> Reading:  # noqa: C901, PLR0912, PLR0915  # obvious rather than short
     try:
         raw_frames = list(FRAMES.FromString(body).resource_metrics)
     except DecodeError:

@@ -21,9 +21,9 @@ from tests.otlp_receiver.encode import (
     integer,
     memory,
     process,
-    request,
     text,
 )
+from tests.otlp_receiver.readings import read
 
 WORKER_1 = NodeId("prod", "worker-1")
 HOST_ONLY: Attributes = {"host.name": "h"}

@@ -7,9 +7,9 @@ import pytest
 from detector import signs
 from otlp_receiver.reading import read_request
 from tests.otlp_receiver.captures import BY_NAME
-from tests.otlp_receiver.encode import cpu, frame, gauge, memory, point, process, request
+from tests.otlp_receiver.encode import cpu, double, frame, gauge, memory, point, process, request
 
-OTHER = gauge("process.threads", point(1.0))
+OTHER = gauge("process.threads", point(double(4, 1.0)))
 
 
 @pytest.mark.parametrize(

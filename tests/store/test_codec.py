@@ -139,9 +139,13 @@ def test_the_bytes_of_format_2_are_read_and_those_of_format_3_written_and_read()
     longer = longer.replace(b'14,"ab"]]', b'14,"ab"],"0::/a",[["k8s.pod.name","p"]]]')
     longer = longer.replace(b'"","",null]],', b'"","",null,"",[]]],')
     longer = longer[:-1] + b',[[1,2,"systemd",0,["/sbin/init",10,""],"0::/"],[3,4,"x",null,null,""]]]'
-    assert dump_arrival(arrival) == longer
     assert exact(load_arrival(longer)) == exact(arrival)
-    assert dump_tick(TICK) == TICK_BYTES.replace(b"[1,", b"[2,", 1)
+    assert load_tick(TICK_BYTES.replace(b"[1,", b"[2,", 1)) == TICK
+    arrival = replace(arrival, record=replace(record, signs=5))
+    longest = longer.replace(b"[2,", b"[3,", 1)[:-1] + b",5]"
+    assert dump_arrival(arrival) == longest
+    assert exact(load_arrival(longest)) == exact(arrival)
+    assert dump_tick(TICK) == TICK_BYTES.replace(b"[1,", b"[3,", 1)
     assert load_tick(dump_tick(TICK)) == TICK
 
 

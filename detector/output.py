@@ -46,7 +46,7 @@ class Output:
         self._blind.append(node)
 
     def placed(self, node: NodeId, coverage: Coverage, sightings: evidence.Sightings) -> None:
-        """A tracked shell of these sightings was told: where does it run?"""
+        """A tracked shell of these sightings was told; note where it runs."""
         cgroup = evidence.resolve(sightings).cgroup
         placement = cgroup.placement if cgroup else Placement.UNKNOWN
         self.count(Count(f"placement_{placement}"))

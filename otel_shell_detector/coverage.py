@@ -1,7 +1,7 @@
 """How well the nodes can be seen: as metrics, as JSON at ``/coverage``, and of captures as a table.
 
-Whoever reaches the HTTP port may ask as often as they like, so the nodes are looked at once in a while, by the
-thread that serves the page: the core is not asked and never waits.
+Whoever reaches the HTTP port may ask as often as they like, so the nodes are looked at once in a while, by
+the thread that serves the page: the core is not asked and never waits.
 """
 
 from __future__ import annotations

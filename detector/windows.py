@@ -154,9 +154,6 @@ class OpenBins:
         """The earliest deadline."""
         return next((item.deadline_ns for item in self._bins.values()), None)
 
-    def __contains__(self, number: int) -> bool:
-        return number in self._bins
-
     def refusal(self, shell: Shell, number: int, rules: Rules) -> Count | None:
         """Why a point of that bin changes nothing; ``None`` if it may be added."""
         if shell.state is State.CLOSED or shell.is_told(number, rules):

@@ -17,6 +17,7 @@ from detector.node import Answers, Node
 from detector.output import Output
 
 if TYPE_CHECKING:
+    from detector.coverage import NodeCoverage
     from detector.rules import Rules
     from detector.types import Arrival, NodeId, Record, Sample, ShellId, Step
 
@@ -160,6 +161,11 @@ class Detector:
         """How many nodes are in memory."""
         return len(self._nodes)
 
+    def coverage(self, now_ns: int) -> list[NodeCoverage]:
+        """How well each node in memory can be seen at a service time. Other threads may ask."""
+        found = [node.coverage(now_ns) for node in list(self._nodes.values())]
+        return [each for each in found if each is not None]
+
     def _node(self, node_id: NodeId) -> Node:
         node = self._nodes.get(node_id)
         if node is not None:
@@ -170,7 +176,9 @@ class Detector:
                 # Its shells are told at once and not tracked: a node beyond the ceiling may cost no memory.
                 self._out.count(Count.NODE_CEILING)
                 return Node(node_id, self._rules, Budget(0), self._out)
-            del self._nodes[min(idle)[1]]
+            forgotten = min(idle)[1]
+            del self._nodes[forgotten]
+            self._scheduled.pop(forgotten, None)
         node = self._nodes[node_id] = Node(node_id, self._rules, self._budget, self._out)
         return node
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from detector.rules import START_TOLERANCE_NS
 
 if TYPE_CHECKING:
-    from detector.types import Kind, ShellId
+    from detector.types import Kind, NodeId, ShellId
 
 NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_DNS, "otel-shell-detector")
 
@@ -32,6 +32,12 @@ def session_id(store_id: str, shell: ShellId, incarnation: int) -> str:
 def event_id(store_id: str, shell: ShellId, incarnation: int, kind: Kind, ordinal: int) -> str:
     """The UUID (version 5) of a finding."""
     return _uuid(store_id, *_identity(shell), incarnation, kind.value, ordinal)
+
+
+def silence_id(store_id: str, node: NodeId, last_scrape_ns: int, since_ns: int, *, returned: bool) -> str:
+    """The UUID (version 5) of a node's silence since a service time, or of its end."""
+    kind = "node_returned" if returned else "node_silent"
+    return _uuid(store_id, node.cluster, node.node, last_scrape_ns, since_ns, kind)
 
 
 def _identity(shell: ShellId) -> tuple[str | int, ...]:

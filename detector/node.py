@@ -11,17 +11,18 @@ this has held for 60 s of service time.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from detector import evidence
 from detector.ancestry import Ancestry, as_process
 from detector.blindness import Blindness
 from detector.counts import Count
+from detector.coverage import Coverage, scrape_ns
 from detector.identity import BootTime
 from detector.points import invalid_reason, sign_of_life, valid_points
 from detector.progress import Progress
-from detector.rules import EXIT_HOLD_NS, MAX_OPEN_BINS, Rules
+from detector.rules import EXIT_HOLD_NS, Rules
 from detector.sessions import Shell, State
 from detector.shells import Shells
 from detector.types import CloseReason, Evidence, NodeId, Point, Record, Sample, SessionRow, ShellId
@@ -30,10 +31,12 @@ from detector.windows import OpenBins, Window
 if TYPE_CHECKING:
     from detector.budget import Budget
     from detector.context import Process
+    from detector.coverage import NodeCoverage
     from detector.output import Output
     from detector.types import Arrival
 
-_NEVER_RESUMED: Final = frozenset({CloseReason.PID_REUSED, CloseReason.UNTRACKED})
+_WINDOW, _EXIT, _SILENT_CLOSE, _SILENT = range(4)
+"""What is due, in the order in which it is run at one time."""
 
 Answers = Mapping[ShellId, SessionRow]
 """What the store remembers of identities that are not in memory."""
@@ -61,6 +64,7 @@ class Node:
         self._bins = OpenBins()
         self._blindness = Blindness()
         self._ancestry = Ancestry()
+        self._coverage = Coverage()
         self._first_ns = 0
         """Event time of the first scrape that is known."""
         self._ran_ns = 0
@@ -69,7 +73,7 @@ class Node:
     # --- what is known
 
     def is_idle(self) -> bool:
-        """Whether nothing would be lost but the node's boot time if it were forgotten."""
+        """Whether nothing would be lost but the node's boot time and coverage if it were forgotten."""
         return not self._shells and not self._bins
 
     def open_sessions(self) -> int:
@@ -112,13 +116,15 @@ class Node:
         """(time, rank) of what is due next; the rank orders what is due at one time."""
         window_due = self._bins.deadline_ns()
         if window_due is not None:
-            yield window_due, 0
+            yield window_due, _WINDOW
         gone = next((since for shell, since in self._shells.absences() if self._may_exit(shell)), None)
         if gone is not None:
-            yield gone + EXIT_HOLD_NS, 1
+            yield gone + EXIT_HOLD_NS, _EXIT
         # While a window is open there may be candidates; without one every shell here is an open session.
         if self._shells and not self._bins:
-            yield self.last_frame_ns + self._rules.horizon_ns, 2
+            yield self.last_frame_ns + self._rules.horizon_ns, _SILENT_CLOSE
+        if self._coverage.silent is False:
+            yield self.last_frame_ns + self._coverage.silent_after_ns, _SILENT
 
     def _may_exit(self, shell: Shell) -> bool:
         """Whether an absent shell's session may close: not before its open evidence is counted."""
@@ -133,6 +139,7 @@ class Node:
             "progress": self._progress.dump(),
             "blindness": self._blindness.without_memory,
             "ancestry": self._ancestry.dump(),
+            "coverage": self._coverage.dump(),
             "first_ns": self._first_ns,
             "ran_ns": self._ran_ns,
             "last_frame_ns": self.last_frame_ns,
@@ -149,6 +156,7 @@ class Node:
         self._progress.load(dumped["progress"], made_with.window_ns)
         self._blindness = Blindness(dumped["blindness"])
         self._ancestry.load(dumped["ancestry"])
+        self._coverage.load(dumped.get("coverage"))
         self._first_ns = dumped["first_ns"]
         self._ran_ns, self.last_frame_ns = dumped["ran_ns"], dumped["last_frame_ns"]
         shells = self._shells.load(self._id, dumped)
@@ -162,20 +170,23 @@ class Node:
     def advance(self, now_ns: int) -> None:
         """Run every deadline up to a service time."""
         while True:
-            due_ns, rank = min(self._deadlines(), default=(now_ns + 1, 0))
+            due_ns, rank = min(self._deadlines(), default=(now_ns + 1, _WINDOW))
             if due_ns > now_ns:
                 return
             # What had to wait for a window is released with it, not before what that window tells.
             due_ns = self._ran_ns = max(due_ns, self._ran_ns)
-            if rank == 0:
+            if rank == _WINDOW:
                 for number, item in self._bins.close_due():
                     self._close_bin(number, item.windows, due_ns)
-            elif rank == 1:
+            elif rank == _EXIT:
                 gone = [shell for shell, since in self._shells.absences() if since + EXIT_HOLD_NS <= due_ns]
                 for shell in filter(self._may_exit, gone):
                     self._close(shell, CloseReason.EXITED, due_ns)
-            else:
+            elif rank == _SILENT_CLOSE:
                 self._close_everything(CloseReason.NODE_SILENT, due_ns)
+            else:
+                self._coverage.silent = True
+                self._out.silent(self._id, self._coverage, self.last_frame_ns, due_ns)
 
     def finish(self, *, close_sessions: bool) -> None:
         """End of input: every open window closes; sessions stay open unless told otherwise."""
@@ -190,6 +201,10 @@ class Node:
         """Take a record, after the deadlines up to its arrival. Arrivals never go back in service time."""
         self.advance(arrival.service_ns)
         record = arrival.record
+        if self._coverage.silent:
+            back_ns = scrape_ns(record)
+            self._out.silent(self._id, self._coverage, self.last_frame_ns, arrival.service_ns, back_ns)
+        self._coverage.note(record)
         self.last_frame_ns = arrival.service_ns
         self._boot.see(record.init_start_ns)
         self._ancestry.learn(record.processes)
@@ -222,31 +237,14 @@ class Node:
                 self._tell_untracked(shell, sample, valid, fed)
                 return None
         if positive and not shell.recalled:
-            self._recall(shell, self._out.row(shell_id) or fed.answers.get(shell_id))
-        self._add_points(shell, self._sighting(shell, sample, fed), valid, fed.arrival)
+            shell.recall(self._out.row(shell_id) or fed.answers.get(shell_id))
+        self._add_points(shell, shell.sighting(sample, self._ancestry, fed.processes), valid, fed.arrival)
         sign_ns = sign_of_life(sample, valid)
         shell.sign_ns = max(shell.sign_ns, sign_ns)
         if self._rules.early and positive and shell.state is State.CANDIDATE:
             self._open_early(shell, valid, fed.arrival)
         self._forget_if_empty(shell)
         return shell
-
-    def _sighting(self, shell: Shell, sample: Sample, fed: _Fed) -> evidence.Sighting | None:
-        """What a sample shows, with its record's processes around it; ``None`` if that adds nothing."""
-        seen = evidence.of_sample(sample, self._ancestry.cgroup(sample.cgroup))
-        if shell.has_shown(seen):
-            return None
-        return sample.time_ns, replace(seen, kin=self._ancestry.of_record(sample, fed.processes))
-
-    @staticmethod
-    def _recall(shell: Shell, row: SessionRow | None) -> None:
-        """Apply what is remembered of the identity."""
-        shell.incarnation = 0 if row is None else row.incarnation + 1
-        if row is None:
-            return
-        shell.floor_ns = row.last_seen_ns
-        if row.reason in _NEVER_RESUMED:
-            shell.state = State.CLOSED
 
     def _add_points(
         self, shell: Shell, seen: evidence.Sighting | None, valid: list[Point], arrival: Arrival
@@ -255,7 +253,7 @@ class Node:
         for point in valid:
             by_bin.setdefault(point.time_ns // self._rules.window_ns, []).append(point)
         for number, points in by_bin.items():
-            refused = self._refusal(shell, number)
+            refused = self._bins.refusal(shell, number, self._rules)
             if refused is not None:
                 self._out.count(refused, len(points))
                 continue
@@ -269,16 +267,6 @@ class Node:
             conflicts = window.add(seen, points, arrival.wall_ns, shell.sightings)
             self._out.count(Count.POINT_CONFLICT, conflicts)
 
-    def _refusal(self, shell: Shell, number: int) -> Count | None:
-        """Why a point of that bin changes nothing; ``None`` if it may be added."""
-        if shell.state is State.CLOSED or shell.is_told(number, self._rules):
-            return Count.POINT_LATE_CLOSED
-        if shell.is_beyond_horizon(number, self._rules):
-            return Count.POINT_LATE_HORIZON
-        if number not in self._bins and len(self._bins) >= MAX_OPEN_BINS:
-            return Count.POINT_WINDOW_CEILING
-        return None
-
     # --- progress
 
     def _follow(self, record: Record, touched: list[Shell], now_ns: int) -> None:
@@ -289,12 +277,16 @@ class Node:
             return
         oldest, newest = bounds
         if changed:
-            for shell in self._shells:
-                if shell.went_back(newest, self._rules):
-                    shell.restart_at(newest, self._rules)
-                    self._out.count(Count.CLOCK_WENT_BACK)
+            self._out.count(Count.CLOCK_WENT_BACK, self._shells.restart(newest, self._rules))
         # Candidates too: a session that opens late must not wait for the next scrape to be found absent.
         self._shells.mark(self._shells if changed else touched, oldest, self._rules.window_ns, now_ns)
+
+    # --- coverage
+
+    def coverage(self, now_ns: int) -> NodeCoverage | None:
+        """How well the node can be seen at a service time. Other threads may ask."""
+        known = self._coverage.silent is not None
+        return self._coverage.of_node(self._id, now_ns - self.last_frame_ns) if known else None
 
     # --- sessions
 
@@ -312,6 +304,7 @@ class Node:
             shell.absorb(number, window, self._rules)
             if shell.state is State.CANDIDATE:
                 self._open(shell, release_ns, window)
+                self._out.placed(self._id, self._coverage, shell.sightings)
             else:
                 self._renotify(shell, number, release_ns)
         # After all windows of the bin: that of the process which ended counts, whichever of the two comes
@@ -346,6 +339,7 @@ class Node:
         shell.state = State.OPEN
         shell.notified((number + 1) * self._rules.window_ns)
         self._out.opened_early(shell, window, arrival.service_ns, self._first_ns)
+        self._out.placed(self._id, self._coverage, window.sightings)
 
     def _explain(self, shell: Shell) -> None:
         """Before something is told: a parent that came with another record counts now."""
@@ -383,13 +377,17 @@ class Node:
         fed: _Fed,
     ) -> None:
         """Open and close a shell beyond the ceiling at once, from this sample alone."""
-        self._recall(shell, self._out.row(shell.id) or fed.answers.get(shell.id))
-        fresh = [p for p in valid if self._refusal(shell, p.time_ns // self._rules.window_ns) is None]
+        shell.recall(self._out.row(shell.id) or fed.answers.get(shell.id))
+        fresh = [
+            p
+            for p in valid
+            if self._bins.refusal(shell, p.time_ns // self._rules.window_ns, self._rules) is None
+        ]
         if not any(point.value for point in fresh):
             self._out.count(Count.POINT_UNTRACKED, len(valid))
             return
         window = Window()
-        window.add(self._sighting(shell, sample, fed), fresh, fed.arrival.wall_ns)
+        window.add(shell.sighting(sample, self._ancestry, fed.processes), fresh, fed.arrival.wall_ns)
         shell.absorb(window.first[0] // self._rules.window_ns, window, self._rules)
         self._open(shell, fed.arrival.service_ns, window)
         shell.state = State.CLOSED

@@ -6,14 +6,16 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from detector import evidence
+from detector.context import Placement
+from detector.counts import Count
 from detector.description import describe
-from detector.identity import event_id, session_id
+from detector.identity import event_id, session_id, silence_id
 from detector.points import means
 from detector.tally import Tally
-from detector.types import Finding, Kind, SessionRow, Step
+from detector.types import Finding, Kind, SessionRow, SilentNode, Step
 
 if TYPE_CHECKING:
-    from detector.counts import Count
+    from detector.coverage import Coverage
     from detector.rules import Rules
     from detector.sessions import Shell
     from detector.types import CloseReason, NodeId, ShellId, Span
@@ -31,6 +33,8 @@ class Output:
         self._rows: dict[ShellId, SessionRow] = {}
         self._counts: Counter[str] = Counter()
         self._blind: list[NodeId] = []
+        self._silent: list[SilentNode] = []
+        self._unplaced: list[NodeId] = []
 
     def count(self, what: Count, how_often: int = 1) -> None:
         """Count something."""
@@ -40,6 +44,29 @@ class Output:
     def blind(self, node: NodeId) -> None:
         """A node sends no memory utilization: its idle shells cannot be seen."""
         self._blind.append(node)
+
+    def placed(self, node: NodeId, coverage: Coverage, sightings: evidence.Sightings) -> None:
+        """A tracked shell of these sightings was told; note where it runs."""
+        cgroup = evidence.resolve(sightings).cgroup
+        placement = cgroup.placement if cgroup else Placement.UNKNOWN
+        self.count(Count(f"placement_{placement}"))
+        if coverage.told(unplaced=placement is Placement.UNKNOWN):
+            self._unplaced.append(node)
+
+    def silent(
+        self,
+        node: NodeId,
+        coverage: Coverage,
+        since_ns: int,
+        release_ns: int,
+        returned_ns: int | None = None,
+    ) -> None:
+        """A node fell silent or, with a scrape of ``returned_ns``, came back."""
+        last_ns = coverage.last_scrape_ns()
+        told_id = silence_id(self._rules.store_id, node, last_ns, since_ns, returned=returned_ns is not None)
+        self._silent.append(
+            SilentNode(told_id, node, coverage.host, last_ns, since_ns, release_ns, returned_ns)
+        )
 
     def row(self, shell: ShellId) -> SessionRow | None:
         """What is to be remembered of an identity but was not taken yet."""
@@ -92,11 +119,15 @@ class Output:
             rows=tuple(self._rows.values()),
             counts=dict(self._counts),
             blind_nodes=tuple(self._blind),
+            silent_nodes=tuple(sorted(self._silent, key=_silence_order)),
+            unplaced_nodes=tuple(self._unplaced),
         )
         self._findings.clear()
         self._rows.clear()
         self._counts.clear()
         self._blind.clear()
+        self._silent.clear()
+        self._unplaced.clear()
         return step
 
     def _tell(  # noqa: PLR0913  one place where a finding is put together; every argument is a part of it
@@ -156,3 +187,7 @@ def _order(finding: Finding) -> tuple[int, int, str, str, int, int, int]:
         shell.start_ns,
         _KIND_ORDER[finding.kind],
     )
+
+
+def _silence_order(told: SilentNode) -> tuple[int, NodeId]:
+    return told.release_ns, told.node

@@ -23,15 +23,20 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from detector import evidence
 from detector.points import means
 from detector.tally import Tally
-from detector.types import ShellId
+from detector.types import CloseReason, ShellId
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from detector.ancestry import Ancestry
+    from detector.context import Process
     from detector.rules import Rules
-    from detector.types import Evidence, NodeId
+    from detector.types import Evidence, NodeId, Sample, SessionRow
     from detector.windows import Window
 
 
 _MAX_SPENT: Final = 8
+_NEVER_RESUMED: Final = frozenset({CloseReason.PID_REUSED, CloseReason.UNTRACKED})
 _NOT_RECALLED: Final = -1
 """An incarnation before what the store remembers of the identity was applied."""
 
@@ -99,6 +104,15 @@ class Shell:
         """Whether what the store remembers of the identity was applied."""
         return self.incarnation != _NOT_RECALLED
 
+    def recall(self, row: SessionRow | None) -> None:
+        """Apply what is remembered of the identity."""
+        self.incarnation = 0 if row is None else row.incarnation + 1
+        if row is None:
+            return
+        self.floor_ns = row.last_seen_ns
+        if row.reason in _NEVER_RESUMED:
+            self.state = State.CLOSED
+
     @property
     def total(self) -> Tally:
         """Of all surviving windows so far; a copy."""
@@ -153,6 +167,15 @@ class Shell:
             seen = evidence.resolve(sightings)
             self.explained = seen.kin is not None
             self._shown = hash(replace(seen, kin=None))
+
+    def sighting(
+        self, sample: Sample, ancestry: Ancestry, processes: Mapping[int, Process]
+    ) -> evidence.Sighting | None:
+        """What a sample shows, with its record's processes around it; ``None`` if that adds nothing."""
+        seen = evidence.of_sample(sample, ancestry.cgroup(sample.cgroup))
+        if self.has_shown(seen):
+            return None
+        return sample.time_ns, replace(seen, kin=ancestry.of_record(sample, processes))
 
     def has_shown(self, seen: Evidence) -> bool:
         """Whether a later sample that shows this adds nothing; quick, for nearly all samples are such."""

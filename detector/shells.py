@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from detector.budget import Budget
+    from detector.rules import Rules
     from detector.types import NodeId, ShellId
 
 
@@ -63,6 +64,13 @@ class Shells:
                 self._absent.pop(shell, None)
             elif self.has(shell):
                 self._absent.setdefault(shell, now_ns)
+
+    def restart(self, newest: int, rules: Rules) -> int:
+        """Let those whose node's clock went back to bin ``newest`` start there; how many they are."""
+        back = [shell for shell in self if shell.went_back(newest, rules)]
+        for shell in back:
+            shell.restart_at(newest, rules)
+        return len(back)
 
     def superseded(self, pids: Collection[int]) -> list[Shell]:
         """A pid has one process at a time: of two sessions with starts apart the earlier one is over."""

@@ -117,7 +117,7 @@ class Record:
     ``probe_times_ns`` are the times of the node's probe frames, that is of process frames which need not be
     shells: they show that the node was scraped. ``init_start_ns`` is the start time of pid 1 if the request
     holds its frame, else 0. ``processes`` are others that explain a shell: its ancestors, and an older
-    process of its container.
+    process of its container. ``signs`` are those of the probe frames (:mod:`detector.signs`).
     """
 
     node: NodeId
@@ -125,6 +125,7 @@ class Record:
     probe_times_ns: tuple[int, ...] = ()
     init_start_ns: int = 0
     processes: tuple[Process, ...] = ()
+    signs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,14 +240,36 @@ class SessionRow:
 
 
 @dataclass(frozen=True, slots=True)
+class SilentNode:
+    """That no frame of a node comes any more, or that one has come again (``returned_ns`` is not ``None``).
+
+    Told once each for a silence; no session closes by it. ``event_id`` is a UUID (version 5), equal for equal
+    facts. ``host`` is that of a shell, empty if the node had none. ``last_scrape_ns`` and ``returned_ns`` are
+    the event times of the last scrape before the silence and of the first after it. ``since_ns`` is the
+    service time of the last frame before it; ``release_ns`` orders these facts as it does findings.
+    """
+
+    event_id: str
+    node: NodeId
+    host: str
+    last_scrape_ns: int
+    since_ns: int
+    release_ns: int
+    returned_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """What the detector decided since the last step, in order of output, and what it counted.
 
     ``counts`` maps a name of :class:`detector.counts.Count` to how often it happened. ``blind_nodes`` are
-    nodes that were found to send no memory utilization, each once.
+    nodes that were found to send no memory utilization, each once. ``silent_nodes`` fell silent or came back.
+    ``unplaced_nodes`` are nodes of whose shells too many have an unknown placement now.
     """
 
     findings: tuple[Finding, ...] = ()
     rows: tuple[SessionRow, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     blind_nodes: tuple[NodeId, ...] = ()
+    silent_nodes: tuple[SilentNode, ...] = ()
+    unplaced_nodes: tuple[NodeId, ...] = ()

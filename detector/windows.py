@@ -24,10 +24,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from detector import evidence, points
+from detector.counts import Count
+from detector.rules import MAX_OPEN_BINS
+from detector.sessions import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from detector.rules import Rules
     from detector.sessions import Shell
     from detector.types import Point
 
@@ -150,8 +154,15 @@ class OpenBins:
         """The earliest deadline."""
         return next((item.deadline_ns for item in self._bins.values()), None)
 
-    def __contains__(self, number: int) -> bool:
-        return number in self._bins
+    def refusal(self, shell: Shell, number: int, rules: Rules) -> Count | None:
+        """Why a point of that bin changes nothing; ``None`` if it may be added."""
+        if shell.state is State.CLOSED or shell.is_told(number, rules):
+            return Count.POINT_LATE_CLOSED
+        if shell.is_beyond_horizon(number, rules):
+            return Count.POINT_LATE_HORIZON
+        if number not in self._bins and len(self._bins) >= MAX_OPEN_BINS:
+            return Count.POINT_WINDOW_CEILING
+        return None
 
     def open(self, number: int, deadline_ns: int) -> Bin:
         """The open bin of that number; made if there is none, with that deadline."""

@@ -13,6 +13,7 @@ _BURST: Final = frozenset({ReportKind.BURST})
 _PREEXISTING: Final = frozenset({ReportKind.PREEXISTING})
 _SUPPRESSED: Final = frozenset({ReportKind.SUPPRESSED})
 _ALIKE: Final = _BURST | _SUPPRESSED
+_OPENINGS: Final = _BURST | _PREEXISTING | _SUPPRESSED
 _ALL: Final = frozenset(ReportKind)
 
 
@@ -79,7 +80,12 @@ def _risk(name: str, meaning: str, value: Callable[[ReportSource], str | None]) 
 
 REPORT_FIELDS: Final = (
     _string("event_id", "The same fact carries the same id.", lambda s: s.report.event_id, SHORT),
-    _string("kind", "burst, preexisting or suppressed.", lambda s: s.report.kind.value, SHORT),
+    _string(
+        "kind",
+        "burst, preexisting, suppressed, node_silent or node_returned.",
+        lambda s: s.report.kind.value,
+        SHORT,
+    ),
     _risk(
         "risk_object",
         "That of the highest of the openings.",
@@ -132,9 +138,22 @@ REPORT_FIELDS: Final = (
         lambda s: None if s.report.capped_score is None else str(s.report.capped_score),
     ),
     _of_all("policy.rule", "The rule that suppressed them.", _SUPPRESSED, SHORT),
-    ReportField("count", Type.INTEGER, "How many openings it tells of.", lambda s: str(s.report.count)),
-    ReportField("first_seen", Type.TIME, "The first of them.", lambda s: seconds(s.report.first_ns)),
-    ReportField("last_seen", Type.TIME, "The last of them.", lambda s: seconds(s.report.last_ns)),
+    ReportField(
+        "count", Type.INTEGER, "How many openings it tells of.", lambda s: str(s.report.count), _OPENINGS
+    ),
+    ReportField(
+        "first_seen",
+        Type.TIME,
+        "The first of them; the last scrape of a node before it fell silent.",
+        lambda s: seconds(s.report.first_ns),
+    ),
+    ReportField(
+        "last_seen",
+        Type.TIME,
+        "The last of them; the first scrape of a node that came back.",
+        lambda s: seconds(s.report.last_ns),
+        _OPENINGS | frozenset({ReportKind.NODE_RETURNED}),
+    ),
     ReportField(
         "orig_time",
         Type.TIME,
@@ -158,7 +177,7 @@ REPORT_FIELDS: Final = (
     _list("workloads", "Workloads or units of the first of them.", _PREEXISTING),
     _list("process.executable.names", "Names of the first of them.", _PREEXISTING),
     _list("process.pids", "Pids of the first of them.", _BURST | _PREEXISTING),
-    _list("session_ids", "Sessions of the first of them.", _ALL),
+    _list("session_ids", "Sessions of the first of them.", _OPENINGS),
     _of_all("process.command_line", "The command line of one of them.", _ALIKE, LONG),
 )
 """In the order of the event: what is scored first, what an attacker can write last."""

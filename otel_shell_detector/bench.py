@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from detector.judging import silence
 from detector.judging.judge import Judge
+from detector.judging.nodes import report_of
 from detector.judging.notes import SETTLED, Note, NoteKind, Tombstone, key_of
+from detector.judging.outcomes import Judgement
 from telemetry import metrics
 
 if TYPE_CHECKING:
@@ -20,9 +22,9 @@ if TYPE_CHECKING:
 
     from detector.detector import Detector
     from detector.events import Event
-    from detector.judging.outcomes import Judgement, Telling
+    from detector.judging.outcomes import Telling
     from detector.judging.rules import JudgeRules
-    from detector.types import Finding, ShellId
+    from detector.types import ShellId, Step
     from otel_shell_detector.policies.file import Loaded
     from store.seams import Store
 
@@ -92,8 +94,9 @@ class Bench:
         for shell in self._suppressed(store):
             detector.retell(shell, now_ns)
 
-    def hear(self, store: Store, findings: Sequence[Finding], now_ns: int, wall_ns: int) -> Sentence:
-        """Settle what is due, then judge findings. Raises :class:`store.seams.StoreError`."""
+    def hear(self, store: Store, step: Step, now_ns: int, wall_ns: int) -> Sentence:
+        """Settle what is due, then judge what was found. Raises :class:`store.seams.StoreError`."""
+        findings = step.findings
         judged: list[Judgement] = []
         if self._is_due(store, now_ns):
             judged.append(self._settle(store, store.due_notes(now_ns, _DUE_AT_ONCE), now_ns))
@@ -106,6 +109,8 @@ class Bench:
                     recalled[note.key] = note
             policy = no_policy if self._loaded is None else self._loaded.policy.judge
             judged.append(self._judge.judge(findings, recalled, policy, now_ns, wall_ns))
+        if step.silent_nodes:
+            judged.append(Judgement(tuple(map(report_of, step.silent_nodes))))
         sentence = self._sentence(judged, self._unnoted)
         self._unnoted = ()
         return sentence

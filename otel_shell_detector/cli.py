@@ -108,6 +108,10 @@ def _parser() -> _Parser:
         "--latest", metavar="T", help="with --search-exact: the first time that no longer counts"
     )
     replay.set_defaults(run=_replay)
+    coverage = command("coverage", "Say how well the nodes in files that the collector wrote can be seen.")
+    coverage.add_argument("files", nargs="+", type=Path, metavar="FILE", help="as of replay")
+    coverage.add_argument("--json", action="store_true", help="as the service answers at /coverage")
+    coverage.set_defaults(run=_coverage)
     made = command("outbox", "See, send again or delete what was not delivered.", configured=False)
     outbox.declare(made, _configurable)
     made.set_defaults(run=_outbox)
@@ -147,6 +151,13 @@ def _replay(options: argparse.Namespace) -> int:
     from otel_shell_detector import replay  # noqa: PLC0415  # as for serve
 
     return replay.replay(settings, options.files, close_at_end=options.close_at_end)
+
+
+def _coverage(options: argparse.Namespace) -> int:
+    settings = _configured(options.config)
+    from otel_shell_detector import replay  # noqa: PLC0415  # as for serve
+
+    return replay.coverage(settings, options.files, as_json=options.json)
 
 
 def _outbox(options: argparse.Namespace) -> int:

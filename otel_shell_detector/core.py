@@ -38,6 +38,7 @@ from telemetry import events, metrics
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from detector.coverage import NodeCoverage
     from detector.events import Lane, Outcome, Queued
     from detector.rules import Rules
     from detector.types import NodeId, Record, Sample, SessionRow
@@ -170,6 +171,10 @@ class Core:
     def sought(self, node: NodeId) -> Sequence[int]:
         """See :class:`otlp_receiver.relatives.Known`."""
         return self._detector.sought(node)
+
+    def coverage(self) -> Sequence[NodeCoverage]:
+        """How well each node can be seen. Does not wait for the thread."""
+        return self._detector.coverage(self._clock.now_ns)
 
     def take(self, lane: Lane, limit: int) -> Sequence[Queued]:
         """See :class:`store.seams.Outbox`. Raises :class:`CoreStoppedError`."""
@@ -339,12 +344,13 @@ class Core:
         """Commit what was decided, with the checkpoints that are due; with ``everything`` all of them are."""
         wall_ns = self._clocks.wall_ns()
         count(step, wall_ns)
-        sentence = self._bench.hear(self._store, step.findings, self._clock.now_ns, wall_ns)
+        sentence = self._bench.hear(self._store, step, self._clock.now_ns, wall_ns)
         checkpoints = self._checkpoints.slice(
             self._detector, self._store.journal_bytes(), everything=everything, for_ns=for_ns
         )
         beat = self._clock.now_ns - self._beat_ns >= HEARTBEAT_NS
-        if not (step.findings or step.rows or sentence.notes or checkpoints or beat or everything):
+        decided = step.findings or step.rows or step.silent_nodes or sentence.notes
+        if not (decided or checkpoints or beat or everything):
             return
         metrics.CHECKPOINTS.inc(len(checkpoints))
         metrics.CHECKPOINT_BYTES.inc(sum(len(each.state or b"") for each in checkpoints))

@@ -25,11 +25,20 @@ def count(step: Step, wall_ns: int) -> None:
             metrics.DETECTOR_POINTS.labels(reason=rest).inc(how_often)
         elif subject == "window":
             metrics.DETECTOR_WINDOWS.labels(result=rest).inc(how_often)
+        elif subject == "placement":
+            metrics.PLACEMENTS.labels(placement=rest).inc(how_often)
         else:
             metrics.DETECTOR_INCIDENTS.labels(kind=name).inc(how_often)
     for node in step.blind_nodes:
         events.MEMORY_UTILIZATION_MISSING(cluster=node.cluster, node=node.node)
         metrics.MEMORY_UTILIZATION_MISSING.inc()
+    for node in step.unplaced_nodes:
+        events.PLACEMENT_UNKNOWN(cluster=node.cluster, node=node.node)
+    for told in step.silent_nodes:
+        change = "silent" if told.returned_ns is None else "returned"
+        metrics.COVERAGE_CHANGES.labels(change=change).inc()
+        tell = events.NODE_SILENT if told.returned_ns is None else events.NODE_RETURNED
+        tell(cluster=told.node.cluster, node=told.node.node, last_scrape_ns=told.last_scrape_ns)
     for finding in step.findings:
         metrics.FINDINGS.labels(kind=finding.kind, reason=finding.reason or "").inc()
         if finding.arrived_ns:

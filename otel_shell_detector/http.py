@@ -1,4 +1,4 @@
-"""``/metrics``, ``/livez`` and ``/readyz``.
+"""``/metrics``, ``/livez``, ``/readyz`` and ``/coverage``.
 
 Written for a hostile network: whoever got a shell on a node can reach this port, and a liveness probe that
 finds no free connection has the service restarted. So a connection serves one request, has one deadline as a
@@ -34,6 +34,7 @@ Exposition = Callable[[str], tuple[str, bytes]]
 
 _Page = Callable[[str], tuple[HTTPStatus, str, bytes]]
 _TEXT: Final = "text/plain; charset=utf-8"
+_JSON: Final = "application/json"
 _ROOM_SECONDS: Final = 1.0
 """How long an evicted connection gets to make room: its thread only has to notice."""
 _POLL_SECONDS: Final = 0.1
@@ -52,6 +53,7 @@ class HttpServer:
         *,
         live: Checks,
         ready: Checks,
+        coverage: Callable[[], bytes],
         most_connections: int = 32,
         deadline_seconds: float = 10.0,
     ) -> None:
@@ -59,6 +61,7 @@ class HttpServer:
             "/metrics": lambda accept: _metrics(exposition(accept)),
             "/livez": lambda _: _health(live()),
             "/readyz": lambda _: _health(ready()),
+            "/coverage": lambda _: (HTTPStatus.OK, _JSON, coverage()),
         }
         self._host = endpoint.host
         try:
@@ -96,7 +99,7 @@ def _metrics(exposed: tuple[str, bytes]) -> tuple[HTTPStatus, str, bytes]:
 def _health(failing: Mapping[str, str]) -> tuple[HTTPStatus, str, bytes]:
     status = HTTPStatus.SERVICE_UNAVAILABLE if failing else HTTPStatus.OK
     told: dict[str, object] = {"status": "failing", "checks": dict(failing)} if failing else {"status": "ok"}
-    return status, "application/json", json.dumps(told).encode() + b"\n"
+    return status, _JSON, json.dumps(told).encode() + b"\n"
 
 
 class _Server(ThreadingHTTPServer):

@@ -34,7 +34,7 @@ from telemetry import events, metrics
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from detector.types import Arrival, Finding, NodeId, SessionRow, ShellId
+    from detector.types import Arrival, Finding, NodeId, SessionRow, ShellId, SilentNode
     from store.seams import Store
 
 
@@ -101,6 +101,7 @@ class _Reader:
         self._service_ns = store.service_ns()
         self._fresh: list[Finding] = []
         self._rows: dict[ShellId, SessionRow] = {}
+        self._silent: tuple[SilentNode, ...] = ()
         self._answers: list[tuple[Position, SessionRow]] = []
         self._records = 0
         self.position = Position(0)
@@ -133,7 +134,7 @@ class _Reader:
             detector,
             self._checkpoints,
             self._service_ns,
-            Step(findings=tuple(self._fresh), rows=tuple(self._rows.values())),
+            Step(findings=tuple(self._fresh), rows=tuple(self._rows.values()), silent_nodes=self._silent),
             self._answers,
             rules_changed=self._store.rules() != described(self._rules),
             records=self._records,
@@ -148,6 +149,7 @@ class _Reader:
         self._service_ns = max(self._service_ns, tick.service_ns)
         self._detector.advance(tick.service_ns)
         self._take()
+        self._silent = ()  # told in the transaction of the tick, or before
 
     def _feed_untold(self, position: Position, arrival: Arrival) -> None:
         self.position = position
@@ -164,6 +166,7 @@ class _Reader:
     def _take(self) -> None:
         """Keep what the store does not know to be told."""
         step = self._detector.take_step()
+        self._silent += step.silent_nodes
         known = self._store.look_up([finding.shell for finding in step.findings])
         fresh = [finding for finding in step.findings if not is_told(finding, known.get(finding.shell))]
         self._fresh += fresh

@@ -5,7 +5,10 @@ For each node the highest sample time so far stands for service time, and a samp
 
 from __future__ import annotations
 
+import json
+import os
 import sys
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from detector.detector import Detector
@@ -13,6 +16,7 @@ from detector.types import Arrival, NodeId, Record
 from otel_shell_detector import wiring
 from otel_shell_detector.captures import CaptureError, Damaged, OtherSignal, Request, requests
 from otel_shell_detector.captures.progress import ProgressBar
+from otel_shell_detector.coverage import described, table
 from otel_shell_detector.kinds import one_line
 from otlp_receiver.reading import UnreadableRequest, read_request
 from store.memory import MemoryStore
@@ -20,8 +24,8 @@ from store.seams import Commit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
+    from detector.coverage import NodeCoverage
     from detector.types import SessionRow
     from otel_shell_detector.bench import Sentence
     from otel_shell_detector.configuration import Settings
@@ -54,9 +58,13 @@ class Replay:
         for sentence in self._bench.adjourn(self._store, self._now_ns):
             self._write(sentence)
 
+    def coverage(self) -> list[NodeCoverage]:
+        """How well each node could be seen, at the time of the latest sample of all."""
+        return self._detector.coverage(max(self._now.values(), default=0))
+
     def _print(self) -> None:
         step = self._detector.take_step()
-        self._write(self._bench.hear(self._store, step.findings, self._now_ns, self._now_ns), step.rows)
+        self._write(self._bench.hear(self._store, step, self._now_ns, self._now_ns), step.rows)
 
     def _write(self, sentence: Sentence, rows: tuple[SessionRow, ...] = ()) -> None:
         self._store.commit(Commit(rows=rows, notes=sentence.notes))
@@ -76,6 +84,25 @@ def _latest(record: Record) -> int:
 def replay(settings: Settings, files: Sequence[Path], *, close_at_end: bool = False) -> int:
     """Print the events of captures, one after the other; the exit status is 1 if anything was damaged."""
     run = Replay(settings, sys.stdout.buffer)
+    status = _feed_files(run, files)
+    run.finish(close_sessions=close_at_end)
+    sys.stdout.buffer.flush()
+    return status
+
+
+def coverage(settings: Settings, files: Sequence[Path], *, as_json: bool = False) -> int:
+    """Print how well the nodes of captures could be seen; the exit status is as of :func:`replay`."""
+    with Path(os.devnull).open("wb") as nowhere:
+        run = Replay(settings, nowhere)
+        status = _feed_files(run, files)
+        run.finish(close_sessions=False)
+    nodes = run.coverage()
+    text = f"{json.dumps(described(nodes), indent=2)}\n" if as_json else table(nodes)
+    sys.stdout.write(text)
+    return status
+
+
+def _feed_files(run: Replay, files: Sequence[Path]) -> int:
     status = 0
     for path in files:
         try:
@@ -89,8 +116,6 @@ def replay(settings: Settings, files: Sequence[Path], *, close_at_end: bool = Fa
         except CaptureError as error:
             sys.stderr.write(f"{one_line(str(error))}\n")
             status = 1
-    run.finish(close_sessions=close_at_end)
-    sys.stdout.buffer.flush()
     return status
 
 

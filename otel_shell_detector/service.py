@@ -20,6 +20,7 @@ from otel_shell_detector import wiring
 from otel_shell_detector.bench import first_seen
 from otel_shell_detector.control import ControlServer
 from otel_shell_detector.core import Core
+from otel_shell_detector.coverage import CoverageView
 from otel_shell_detector.dispatch import Dispatch
 from otel_shell_detector.http import HttpServer
 from otel_shell_detector.policies.watch import PolicyWatcher
@@ -78,10 +79,21 @@ class Service:
         self.receiver = Server(
             wiring.server_settings(settings), wiring.selection(settings), self._core.accept, known=self._core
         )
-        self.http = HttpServer(settings.http.endpoint, exposition, live=self.not_live, ready=self.not_ready)
+        self._coverage = CoverageView(self._core.coverage, time.monotonic)
+        self.http = HttpServer(
+            settings.http.endpoint,
+            self._exposition,
+            live=self.not_live,
+            ready=self.not_ready,
+            coverage=self._coverage.body,
+        )
 
     def _wake_delivery(self) -> None:
         self._dispatch.wake()
+
+    def _exposition(self, accept: str) -> tuple[str, bytes]:
+        self._coverage.observe()
+        return exposition(accept)
 
     def start(self, asked: threading.Event) -> None:
         """Start everything; the receiver last, so that nothing is accepted that cannot be decided.

@@ -78,6 +78,7 @@ def _partial_messages() -> descriptor_pb2.FileDescriptorProto:
     )
 
     metric = file.message_type.add(name="ProbeMetric")
+    _add_field(metric, "name", 1, "bytes")
     metric.oneof_decl.add(name="data")
     for name, number, type_ in (
         ("gauge", 5, f"{_PARTIAL}.ProbeData"),
@@ -125,4 +126,4 @@ PROBE_FRAME: Final = _message(f"{_PARTIAL}.ProbeFrame")
 """A frame's resource, and its ``scope_metrics``, each as bytes."""
 
 PROBE_SCOPE: Final = _message(f"{_PARTIAL}.ProbeScope")
-"""Of a ``ScopeMetrics``, the times of its number data points."""
+"""Of a ``ScopeMetrics``, the names of its metrics and the times of their number data points."""

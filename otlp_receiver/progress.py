@@ -32,13 +32,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import DecodeError
 
+from detector import signs
+from detector.types import Metric
 from otlp_receiver import descriptors, resource
 from otlp_receiver.decode import MAX_TIME_NS, number_points
 from otlp_receiver.selection import length_delimited
 from otlp_receiver.wire import find_hits, scan
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Iterable, Mapping
 
     from detector.types import NodeId
     from otlp_receiver.wire import Frames
@@ -50,6 +52,7 @@ def _key_field(key: bytes) -> bytes:
     return length_delimited(1, key)  # KeyValue.key
 
 
+_SIGNS: Final = {Metric.CPU.value.encode(): signs.CPU, Metric.MEMORY.value.encode(): signs.MEMORY}
 _PID_KEY: Final = _key_field(resource.PID)
 _INIT_NEEDLES: Final = (_PID_ONE + _PID_KEY, _PID_KEY + _PID_ONE)
 
@@ -61,10 +64,11 @@ _TAIL_ATTRIBUTES: Final = 32
 
 @dataclass(slots=True)
 class Progress:
-    """Of a node: index and time of its first process frame; the start of pid 1, or 0."""
+    """Of a node: index, time and signs of its first process frame; the start of pid 1, or 0."""
 
     index: int
     time_ns: int
+    signs: int
     init_start_ns: int = 0
 
 
@@ -76,6 +80,7 @@ class _ProcessFrame:
     cluster_key: bytes
     start_ns: int
     time_ns: int
+    signs: int
 
 
 def find_progress(body: bytes, frames: Frames, cluster_name: str) -> dict[NodeId, Progress]:
@@ -103,7 +108,7 @@ def find_progress(body: bytes, frames: Frames, cluster_name: str) -> dict[NodeId
         process = _read_process_frame(frame, cluster_name, found)
         if process is None:
             continue
-        found[process.node] = progress = Progress(index, process.time_ns)
+        found[process.node] = progress = Progress(index, process.time_ns, process.signs)
         if process.pid == 1:
             progress.init_start_ns = process.start_ns
             inits.add(process.node)
@@ -126,9 +131,10 @@ def _read_process_frame(frame: bytes, cluster_name: str, known: Container[NodeId
         node = resource.node_of(attributes, cluster_name, set())
         if node is None or node in known:
             return None
-        latest = latest_point(message)
+        metrics = metrics_of(message)
     except DecodeError:
         return None
+    latest = latest_point(metrics)
     if latest is None:
         return None
     return _ProcessFrame(
@@ -138,21 +144,44 @@ def _read_process_frame(frame: bytes, cluster_name: str, known: Container[NodeId
         cluster_key=resource.deciding_key(attributes, resource.CLUSTER_CHAIN),
         start_ns=latest[1],
         time_ns=latest[0],
+        signs=_signs(attributes, metrics),
     )
 
 
-def latest_point(message: Any) -> tuple[int, int] | None:  # noqa: ANN401  # a class made at run time
+def metrics_of(message: Any) -> list[Any]:  # noqa: ANN401  # classes made at run time
+    """The metrics of a process frame. Raises :class:`DecodeError`."""
+    return [
+        metric
+        for scope in message.scope_metrics
+        for metric in descriptors.PROBE_SCOPE.FromString(scope).metrics
+    ]
+
+
+def latest_point(metrics: Iterable[Any]) -> tuple[int, int] | None:
     """Time and start of the latest number data point."""
     latest = max(
         (
             (point.time_unix_nano, point.start_time_unix_nano)
-            for scope in message.scope_metrics
-            for metric in descriptors.PROBE_SCOPE.FromString(scope).metrics
+            for metric in metrics
             for point in number_points(metric)
         ),
         default=None,
     )
     return latest and (min(latest[0], MAX_TIME_NS), min(latest[1], MAX_TIME_NS))
+
+
+def _signs(attributes: Mapping[bytes, Any], metrics: Iterable[Any]) -> int:
+    """What a process frame shows of how well its node can be seen."""
+    found = signs.of_process(
+        path=bool(resource.string_of(attributes.get(resource.PATH))),
+        command_line=bool(resource.string_of(attributes.get(resource.COMMAND_LINE))),
+        cgroup=resource.string_of(attributes.get(resource.CGROUP)),
+    )
+    for metric in metrics:
+        sign = _SIGNS.get(metric.name)
+        if sign and number_points(metric):
+            found |= sign
+    return found
 
 
 def _decided_before(body: bytes, process: _ProcessFrame, occurs: dict[bytes, bool]) -> bool:

@@ -87,6 +87,7 @@ def read_request(body: bytes, selection: Selection, known: Known = NOTHING_KNOWN
             probe_times_ns=(progress[node].time_ns,) if node in progress else (),
             init_start_ns=progress[node].init_start_ns if node in progress else 0,
             processes=relatives.find(node, samples.get(node, ()), first_seen[node]),
+            signs=progress[node].signs if node in progress else 0,
         )
         for node in sorted(first_seen, key=first_seen.__getitem__)
     )

@@ -22,7 +22,7 @@ from detector.ancestry import INIT, MAX_ANCESTORS
 from detector.cgroup import read_cgroup
 from detector.context import Process
 from otlp_receiver import descriptors, resource
-from otlp_receiver.progress import latest_point
+from otlp_receiver.progress import latest_point, metrics_of
 from otlp_receiver.selection import length_delimited
 from otlp_receiver.wire import scan, scan_back
 
@@ -174,7 +174,7 @@ class Relatives:
             pid = resource.int_of(attributes.get(resource.PID))
             if pid is None or resource.node_of(attributes, self._selection.cluster_name, set()) != node:
                 return None
-            latest = latest_point(message)
+            latest = latest_point(metrics_of(message))
         except DecodeError:
             return None
 

@@ -38,10 +38,11 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """The number with which every entry begins that is written here.
 
-An arrival of format 1 lacks ``processes``, its samples ``cgroup`` and ``labels``.
+An arrival of format 2 lacks ``signs``. One of format 1 lacks ``processes`` too, and its samples lack
+``cgroup`` and ``labels``.
 """
 
 DIGEST_BYTES: Final = 16
@@ -79,6 +80,7 @@ def dump_arrival(arrival: Arrival) -> bytes:
             record.probe_times_ns,
             record.init_start_ns,
             [_dump_process(process) for process in record.processes],
+            record.signs,
         )
     ).encode("ascii")
 
@@ -130,12 +132,12 @@ def _dump_state(row: SessionRow) -> tuple[str | int | None, ...]:
 
 def load_arrival(data: bytes) -> Arrival:
     """The arrival that :func:`dump_arrival` wrote as ``data``. Raises :class:`Undecodable`."""
-    return _load(data, {1: _load_arrival_1, FORMAT: _load_arrival}, "an arrival")
+    return _load(data, {1: _load_arrival_1, 2: _load_arrival_2, FORMAT: _load_arrival}, "an arrival")
 
 
 def load_tick(data: bytes) -> Tick:
     """The tick that :func:`dump_tick` wrote as ``data``. Raises :class:`Undecodable`."""
-    return _load(data, {1: _load_tick, FORMAT: _load_tick}, "a tick")
+    return _load(data, {1: _load_tick, 2: _load_tick, FORMAT: _load_tick}, "a tick")
 
 
 def dump_value(value: Mapping[str, Any]) -> bytes:
@@ -171,7 +173,7 @@ def _load(data: bytes, readers: Mapping[int, Callable[[list[Any]], _T]], what: s
 
 def _load_arrival_1(fields: list[Any]) -> Arrival:
     service_ns, wall_ns, cluster, node, samples, *others = fields
-    return _load_arrival(
+    return _load_arrival_2(
         [
             service_ns,
             wall_ns,
@@ -184,14 +186,19 @@ def _load_arrival_1(fields: list[Any]) -> Arrival:
     )
 
 
+def _load_arrival_2(fields: list[Any]) -> Arrival:
+    return _load_arrival([*fields, 0])
+
+
 def _load_arrival(fields: list[Any]) -> Arrival:
-    service_ns, wall_ns, cluster, node, samples, probe_times_ns, init_start_ns, processes = fields
+    service_ns, wall_ns, cluster, node, samples, probe_times_ns, init_start_ns, processes, signs = fields
     record = Record(
         NodeId(intern(cluster), intern(node)),
         tuple([_load_sample(sample) for sample in _array(samples)]),
         tuple([_integer(time_ns) for time_ns in _array(probe_times_ns)]),
         _integer(init_start_ns),
         tuple([_load_process(process) for process in _array(processes)]),
+        _integer(signs),
     )
     return Arrival(record, _integer(service_ns), _integer(wall_ns))
 

@@ -80,6 +80,19 @@ MEMORY_UTILIZATION_MISSING: Final = LogEvent(
     logging.WARNING,
     "A node's shells come without process.memory.utilization; idle shells there cannot be seen.",
 )
+NODE_SILENT: Final = LogEvent(
+    "detector.node_silent",
+    logging.WARNING,
+    "No process of a node came for five minutes, or two scrape intervals. Its sessions stay open for now.",
+)
+NODE_RETURNED: Final = LogEvent(
+    "detector.node_returned", logging.INFO, "Processes of a node that was silent come again."
+)
+PLACEMENT_UNKNOWN: Final = LogEvent(
+    "detector.placement_unknown",
+    logging.WARNING,
+    "Where they run is unknown of more than 1 % of a node's shells; their scores rest on it.",
+)
 
 RECOVERED: Final = LogEvent(
     "core.recovered",

@@ -219,6 +219,46 @@ MEMORY_UTILIZATION_MISSING: Final = _counter(
     "detector_nodes_without_memory_utilization",
     "Nodes whose shells came without process.memory.utilization: an idle shell there cannot be seen.",
 )
+PLACEMENTS: Final = _counter(
+    "detector_placements",
+    "Tracked shells that were told, by where they run. Alert if over 1 % are unknown: scores rest on it.",
+    "placement",
+    placement="host, pod, unknown",
+)
+COVERAGE_NODES: Final = _gauge(
+    "coverage_nodes",
+    "Nodes by whether their frames come; like all of coverage as it was at most 5 s before.",
+    "state",
+    state="reporting; silent: no frame for five minutes, or two scrape intervals; gone: none for a day",
+)
+COVERAGE_CONCERNS: Final = _gauge(
+    "coverage_concerns",
+    "Reporting nodes of which something cannot be seen.",
+    "concern",
+    concern="no_memory_utilization, no_cpu_utilization, no_pid_1 (in the last ten scrapes); "
+    "no_paths: of more than half of the frames; placement_unknown: of more than 1 % of the shells",
+)
+COVERAGE_INTERVAL: Final = _gauge(
+    "coverage_scrape_interval",
+    "Learned scrape interval of reporting nodes; 0 while none is known.",
+    "of",
+    unit="seconds",
+    of="median, max",
+)
+COVERAGE_SHORTEST: Final = _gauge(
+    "coverage_shortest_sure",
+    "How long a shell on a reporting node must live to be seen for sure; 0 while that is not known of any.",
+    "of",
+    unit="seconds",
+    of="median, max",
+)
+COVERAGE_UNPLACED: Final = _gauge(
+    "coverage_placement_unknown_ratio",
+    "Share of the shells that reporting nodes told of lately whose placement is unknown; 0 without shells.",
+)
+COVERAGE_CHANGES: Final = _counter(
+    "coverage_changes", "Times that nodes fell silent or came back.", "change", change="silent, returned"
+)
 
 # --- store
 JOURNAL_COMMITS: Final = _counter("journal_commits", "Group commits of the journal.")
@@ -389,7 +429,7 @@ HTTP_REQUESTS: Final = _counter(
     "Requests to the metrics and health endpoints.",
     "path",
     "code",
-    path="/metrics, /livez, /readyz, other",
+    path="/metrics, /livez, /readyz, /coverage, other",
     code="HTTP status",
 )
 HTTP_CONNECTIONS_CUT: Final = _counter(

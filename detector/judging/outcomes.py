@@ -55,6 +55,8 @@ class ReportKind(enum.StrEnum):
     BURST = "burst"
     PREEXISTING = "preexisting"
     SUPPRESSED = "suppressed"
+    NODE_SILENT = "node_silent"
+    NODE_RETURNED = "node_returned"
 
 
 FieldValue: TypeAlias = str | tuple[str, ...]

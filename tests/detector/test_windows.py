@@ -194,7 +194,7 @@ def test_a_long_state_slot_is_cut_and_still_a_key() -> None:
 
 
 def test_a_node_may_not_open_more_windows_than_the_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("detector.node.MAX_OPEN_BINS", 2)
+    monkeypatch.setattr("detector.windows.MAX_OPEN_BINS", 2)
     world = World()
     for at in (5, 15, 25):
         world.feed(0, record(at, sample(at)))

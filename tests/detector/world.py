@@ -19,6 +19,7 @@ from detector.types import (
     Sample,
     SessionRow,
     ShellId,
+    SilentNode,
     Step,
 )
 
@@ -102,6 +103,8 @@ class World:
     counts: dict[str, int] = field(default_factory=dict)
     rows: dict[ShellId, SessionRow] = field(default_factory=dict)
     blind: list[NodeId] = field(default_factory=list)
+    silent: list[SilentNode] = field(default_factory=list)
+    unplaced: list[NodeId] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.detector = Detector(self.rules)
@@ -130,6 +133,8 @@ class World:
         step: Step = self.detector.take_step()
         self.findings += step.findings
         self.blind += step.blind_nodes
+        self.silent += step.silent_nodes
+        self.unplaced += step.unplaced_nodes
         for row in step.rows:
             self.rows[row.shell] = row
         for name, how_often in step.counts.items():

@@ -135,7 +135,16 @@ def test_what_comes_later_is_refused_by_name(
     [
         (
             ["--help"],
-            ["serve", "check-config", "replay", "outbox", "config-reference", "version", "Exit status"],
+            [
+                "serve",
+                "check-config",
+                "replay",
+                "coverage",
+                "outbox",
+                "config-reference",
+                "version",
+                "Exit status",
+            ],
         ),
         (["serve", "--help"], ["--config FILE", "until a signal"]),
         (

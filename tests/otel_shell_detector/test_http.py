@@ -33,7 +33,12 @@ class Health:
 
     def server(self, **options: Any) -> served.HttpServer:
         return served.HttpServer(
-            LOOPBACK, exposition, live=lambda: self.live, ready=lambda: self.ready, **options
+            LOOPBACK,
+            exposition,
+            live=lambda: self.live,
+            ready=lambda: self.ready,
+            coverage=lambda: b"{}\n",
+            **options,
         )
 
 
@@ -181,7 +186,7 @@ def test_a_page_that_fails_says_so_and_no_more(log: io.StringIO) -> None:
     def fail() -> dict[str, str]:
         raise ValueError("hunter2")
 
-    running = served.HttpServer(LOOPBACK, exposition, live=fail, ready=dict)
+    running = served.HttpServer(LOOPBACK, exposition, live=fail, ready=dict, coverage=bytes)
     running.start()
     try:
         status, _, body = ask(running, "/livez")
@@ -239,7 +244,9 @@ def test_the_newest_is_refused_when_no_room_can_be_made(
         leave.wait(20)
         return {}
 
-    running = served.HttpServer(LOOPBACK, exposition, live=stuck, ready=dict, most_connections=1)
+    running = served.HttpServer(
+        LOOPBACK, exposition, live=stuck, ready=dict, coverage=bytes, most_connections=1
+    )
     running.start()
     asking = threading.Thread(target=lambda: raw(running, b"GET /livez HTTP/1.1\r\n\r\n"))
     try:
@@ -318,7 +325,9 @@ def test_stopping_cuts_what_is_open(server: served.HttpServer, health: Health, l
 
 def test_an_address_in_use_is_told(server: served.HttpServer, health: Health, log: io.StringIO) -> None:
     with pytest.raises(OSError, match="in use"):
-        served.HttpServer(Endpoint("127.0.0.1", server.port), exposition, live=dict, ready=dict)
+        served.HttpServer(
+            Endpoint("127.0.0.1", server.port), exposition, live=dict, ready=dict, coverage=bytes
+        )
     event = json.loads(log.getvalue().splitlines()[-1])
     assert (event["event"], event["endpoint"], event["errno"]) == (
         "process.http_not_bound",
@@ -330,7 +339,7 @@ def test_an_address_in_use_is_told(server: served.HttpServer, health: Health, lo
 @pytest.mark.skipif(not socket.has_ipv6, reason="this Python has no IPv6")
 def test_ipv6_is_listened_on(log: io.StringIO) -> None:
     try:
-        running = served.HttpServer(Endpoint("::1", 0), exposition, live=dict, ready=dict)
+        running = served.HttpServer(Endpoint("::1", 0), exposition, live=dict, ready=dict, coverage=bytes)
     except OSError:
         pytest.skip("this machine has no IPv6 loopback")
     running.start()

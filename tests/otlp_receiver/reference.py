@@ -141,6 +141,17 @@ class Frame:
             self.text("process.cgroup"),
         )
 
+    def signs(self) -> int:
+        names = {name for name, _ in self.points}
+        path, line = self.raw_text("process.executable.path"), self.raw_text("process.command_line")
+        return (
+            1 * (b"process.cpu.utilization" in names)
+            + 2 * (b"process.memory.utilization" in names)
+            + 4 * bool(path)
+            + 8 * (not path and bool(line))
+            + 16 * (b":/.." in self.raw_text("process.cgroup"))
+        )
+
     def not_utf8(self) -> list[str]:
         """Of the attributes that a sample is made of, those that are not UTF-8."""
         keys = {
@@ -244,7 +255,7 @@ def processes_of(body: bytes, selection: Selection) -> dict[NodeId, set[Process]
     return found
 
 
-def read_all(body: bytes, selection: Selection) -> Reading:  # noqa: C901, PLR0912  # obvious rather than short
+def read_all(body: bytes, selection: Selection) -> Reading:  # noqa: C901, PLR0912, PLR0915  # obvious rather than short
     try:
         raw_frames = list(FRAMES.FromString(body).resource_metrics)
     except DecodeError:
@@ -256,6 +267,7 @@ def read_all(body: bytes, selection: Selection) -> Reading:  # noqa: C901, PLR09
     samples: dict[NodeId, list[Sample]] = {}
     probes: dict[NodeId, tuple[int, ...]] = {}
     inits: dict[NodeId, int] = {}
+    signs: dict[NodeId, int] = {}
     tails: list[bytes] = []
     rejected: Counter[str] = Counter()
     replaced: Counter[str] = Counter()
@@ -288,6 +300,7 @@ def read_all(body: bytes, selection: Selection) -> Reading:  # noqa: C901, PLR09
             is_first = True
             seen[frame.node] = None
             probes[frame.node] = (min(latest[0], LATEST),)
+            signs[frame.node] = frame.signs()
             tail = tail_of(frame, body)
             if tail is not None and len(tails) < 32:
                 tails.append(tail)
@@ -306,6 +319,7 @@ def read_all(body: bytes, selection: Selection) -> Reading:  # noqa: C901, PLR09
                 tuple(samples.get(node, ())),
                 probes.get(node, ()),
                 inits.get(node, 0) if node in probes else 0,
+                signs=signs.get(node, 0),
             )
             for node in seen
         ),

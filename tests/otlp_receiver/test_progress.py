@@ -21,9 +21,9 @@ from tests.otlp_receiver.encode import (
     integer,
     memory,
     process,
-    request,
     text,
 )
+from tests.otlp_receiver.readings import read
 
 WORKER_1 = NodeId("prod", "worker-1")
 HOST_ONLY: Attributes = {"host.name": "h"}
@@ -56,7 +56,7 @@ def ascending(pid: int, at: int, node: Attributes) -> bytes:
 
 
 def records(*frames: bytes) -> tuple[Record, ...]:
-    return read_request(request(*frames), BY_NAME).records
+    return read(*frames).records
 
 
 def quiet(node: NodeId, at: int, init: int = 0) -> Record:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from detector import signs
 from detector.context import Process
 from detector.types import CommandLine, Metric, NodeId, Point, Record, Sample
 from otlp_receiver.reading import MalformedRequest, Reading, TooManyResources, read_request
@@ -120,6 +121,7 @@ def test_a_real_scrape_with_two_shells_is_read_whole() -> None:
                 probe_times_ns=(1795490838781420757,),
                 init_start_ns=1795490814790000000,
                 processes=(init,),
+                signs=signs.CPU | signs.MEMORY | signs.PATH,
             ),
         ),
         frames=301,
@@ -135,6 +137,7 @@ def test_a_quiet_scrape_says_that_its_node_was_scraped() -> None:
                 samples=(),
                 probe_times_ns=(1795490866928130660,),
                 init_start_ns=1795490842990000000,
+                signs=signs.CPU | signs.MEMORY | signs.PATH,
             ),
         ),
         frames=300,

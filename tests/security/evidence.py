@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 TESTDATA = Path(__file__).parents[1] / "otlp_receiver" / "testdata"
 METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "CONNECT", "DEBUG"]
-PAGES = ["/metrics", "/livez", "/readyz"]
+PAGES = ["/metrics", "/livez", "/readyz", "/coverage"]
 PATHS = [
     *PAGES, "/", "", "//metrics", "/metrics/", "/metrics/../config", "/metrics%00", "/METRICS",
     "/health", "/healthz", "/config", "/config.yaml", "/env", "/.env", "/debug", "/debug/pprof/",

@@ -78,7 +78,7 @@ def test_the_http_port_tells_no_secret_and_no_command_line(evidence: Evidence) -
     assert given_away(answers, [*secret_lines(), ARGV.encode()]) == []
 
 
-def test_the_http_port_has_three_pages_and_two_methods(evidence: Evidence) -> None:
+def test_the_http_port_has_four_pages_and_two_methods(evidence: Evidence) -> None:
     found = {page for page, (status, _) in evidence.pages.items() if status == 200}
     # of slashes at the beginning one counts
     assert found == {(method, path) for method in ("GET", "HEAD") for path in (*PAGES, "//metrics")}

@@ -68,6 +68,7 @@ records = st.builds(
     st.lists(integers, max_size=3).map(tuple),
     integers,
     st.lists(processes, max_size=2).map(tuple),
+    integers,
 )
 arrivals = st.builds(Arrival, records, integers, integers)
 rows = st.builds(SessionRow, shells, integers, integers, integers, st.none() | st.sampled_from(CloseReason))
@@ -128,7 +129,7 @@ def test_the_bytes_of_format_1_are_read_by_every_later_version() -> None:
     assert load_tick(TICK_BYTES) == TICK
 
 
-def test_the_bytes_of_format_2_are_written_and_read() -> None:
+def test_the_bytes_of_format_2_are_read_and_those_of_format_3_written_and_read() -> None:
     shell, other = ARRIVAL.record.samples
     shell = replace(shell, cgroup="0::/a", labels=(("k8s.pod.name", "p"),))
     init = Process(1, 2, "systemd", 0, CommandLine("/sbin/init", 10), "0::/")
@@ -138,9 +139,13 @@ def test_the_bytes_of_format_2_are_written_and_read() -> None:
     longer = longer.replace(b'14,"ab"]]', b'14,"ab"],"0::/a",[["k8s.pod.name","p"]]]')
     longer = longer.replace(b'"","",null]],', b'"","",null,"",[]]],')
     longer = longer[:-1] + b',[[1,2,"systemd",0,["/sbin/init",10,""],"0::/"],[3,4,"x",null,null,""]]]'
-    assert dump_arrival(arrival) == longer
     assert exact(load_arrival(longer)) == exact(arrival)
-    assert dump_tick(TICK) == TICK_BYTES.replace(b"[1,", b"[2,", 1)
+    assert load_tick(TICK_BYTES.replace(b"[1,", b"[2,", 1)) == TICK
+    arrival = replace(arrival, record=replace(record, signs=5))
+    longest = longer.replace(b"[2,", b"[3,", 1)[:-1] + b",5]"
+    assert dump_arrival(arrival) == longest
+    assert exact(load_arrival(longest)) == exact(arrival)
+    assert dump_tick(TICK) == TICK_BYTES.replace(b"[1,", b"[3,", 1)
     assert load_tick(dump_tick(TICK)) == TICK
 
 
@@ -313,8 +318,8 @@ def test_hostile_bytes_are_undecodable(data: bytes) -> None:
 
 
 def test_an_error_says_what_was_found_and_what_was_wanted() -> None:
-    with pytest.raises(Undecodable, match=r"^want a tick, found 8 bytes: ValueError: format 3, want 2$"):
-        load_tick(b"[3,9,[]]")
+    with pytest.raises(Undecodable, match=r"^want a tick, found 8 bytes: ValueError: format 4, want 3$"):
+        load_tick(b"[4,9,[]]")
     unknown = (LONG % b"").replace(b"process.cpu.utilization", b"m" * 1000)
     with pytest.raises(
         Undecodable, match=rf"^want an arrival, found {len(unknown)} bytes: KeyError: 'm{{99}}$"

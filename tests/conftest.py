@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # it has no types
+from xdist.scheduler import LoadScopeScheduling
 
 from telemetry import metrics
 
@@ -22,7 +22,7 @@ def _has_moved(family: Metric) -> bool:
     return any(sample.value for sample in family.samples if not sample.name.endswith("_created"))
 
 
-class _ByFile(LoadScopeScheduling):  # type: ignore[misc]  # as above
+class _ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """With `pytest -n`: one process runs a file."""
 
     def _split_scope(self, nodeid: str) -> str:

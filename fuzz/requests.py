@@ -10,7 +10,7 @@ import shlex
 import sys
 
 # Before the code under test, which must be imported while atheris watches.
-import atheris  # type: ignore[import-untyped,import-not-found,unused-ignore]  # no types, not everywhere
+import atheris
 
 with atheris.instrument_imports(include=["otlp_receiver"], enable_loader_override=False):
     from otlp_receiver import reading  # noqa: F401  # to be instrumented

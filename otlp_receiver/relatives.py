@@ -44,11 +44,11 @@ _SCANS: Final = 64
 class Known(Protocol):
     """What need not be looked for, and what must. Asked by many threads at a time; may be out of date."""
 
-    def is_explained(self, node: NodeId, sample: Sample) -> bool:
+    def is_explained(self, node: NodeId, sample: Sample, /) -> bool:
         """Whether the parent of a shell is known."""
         ...
 
-    def sought(self, node: NodeId) -> Sequence[int]:
+    def sought(self, node: NodeId, /) -> Sequence[int]:
         """Pids of processes that no request held when they were needed."""
         ...
 
@@ -56,11 +56,11 @@ class Known(Protocol):
 class NothingKnown:
     """Every shell is new."""
 
-    def is_explained(self, node: NodeId, sample: Sample) -> bool:  # noqa: ARG002  see Known
+    def is_explained(self, _node: NodeId, _sample: Sample) -> bool:
         """No."""
         return False
 
-    def sought(self, node: NodeId) -> Sequence[int]:  # noqa: ARG002
+    def sought(self, _node: NodeId) -> Sequence[int]:
         """None."""
         return ()
 

@@ -95,7 +95,7 @@ class NoteTable:
 
     def _kinds(self, keys: Collection[str]) -> list[bytes]:
         """The kinds of those notes that there are."""
-        statement = f"SELECT CAST(kind AS BLOB) FROM note WHERE {_KEYS}"  # noqa: S608  no value is in it
+        statement = f"SELECT CAST(kind AS BLOB) FROM note WHERE {_KEYS}"  # noqa: S608  names of this module; values are bound
         return [kind for [kind] in self._database.rows("reading notes", statement, (_listed(keys),))]
 
     def _uncount(self, kind: bytes) -> None:
@@ -162,7 +162,7 @@ class NoteTable:
 
     def _first_due_ns(self, kinds: Sequence[NoteKind]) -> int:
         each = " UNION ALL ".join(["SELECT min(due_ns) AS due_ns FROM note WHERE kind = ?"] * len(kinds))
-        statement = f"SELECT min(due_ns) FROM ({each})"  # noqa: S608  no value is in it
+        statement = f"SELECT min(due_ns) FROM ({each})"  # noqa: S608  names of this module; values are bound
         [[first_ns]] = self._database.rows("reading notes", statement, kinds)
         return _NEVER_NS if first_ns is None else first_ns
 

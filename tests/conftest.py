@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # it has no types
+from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from telemetry import metrics
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
+
+# No test is timed: an example that is slow under load is not wrong.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 _TOGETHER: Final = {"tests/e2e/test_live.py", "tests/e2e/test_replay.py"}
 """Files whose tests look at one fixture that takes minutes (tests/e2e/conftest.py)."""
@@ -22,7 +27,7 @@ def _has_moved(family: Metric) -> bool:
     return any(sample.value for sample in family.samples if not sample.name.endswith("_created"))
 
 
-class _ByFile(LoadScopeScheduling):  # type: ignore[misc]  # as above
+class _ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """With `pytest -n`: one process runs a file."""
 
     def _split_scope(self, nodeid: str) -> str:

@@ -38,7 +38,7 @@ def fields_of(finding: Finding, *, novel: bool | None) -> dict[str, str]:
 def _named(finding: Finding, *, novel: bool | None) -> Iterator[tuple[str, str]]:
     yield from _of_process(finding)
     yield from _of_context(finding)
-    yield "shell.novel", _boolean(novel)
+    yield "shell.novel", _boolean(value=novel)
 
 
 def _of_process(finding: Finding) -> Iterator[tuple[str, str]]:
@@ -55,7 +55,7 @@ def _of_process(finding: Finding) -> Iterator[tuple[str, str]]:
     if line is not None:
         yield "process.command_line", line.text
         yield "process.command_line.length", str(line.length)
-        yield "process.command_line.truncated", _boolean(line.truncated)
+        yield "process.command_line.truncated", _boolean(value=line.truncated)
         yield "process.command_line.sha256", line.sha256
 
 
@@ -65,7 +65,7 @@ def _of_context(finding: Finding) -> Iterator[tuple[str, str]]:
     yield from ((name, text) for name, text in context.labels if name in _LABELS)
     yield "k8s.pod.uid", cgroup.pod_uid
     yield "container.id", cgroup.container_id
-    yield "container.init", _boolean(context.container_init)
+    yield "container.init", _boolean(value=context.container_init)
     yield "systemd.unit", cgroup.unit
     yield "systemd.slice", cgroup.slice
     yield "shell.placement", cgroup.placement.value
@@ -80,8 +80,8 @@ def _of_context(finding: Finding) -> Iterator[tuple[str, str]]:
         yield "process.parent.command_line", parent.command_line.text if parent.command_line else ""
     yield "process.ancestors", ",".join(context.ancestors)
     yield "context_basis", context.basis.value
-    yield "preexisting", _boolean(context.preexisting)
+    yield "preexisting", _boolean(value=context.preexisting)
 
 
-def _boolean(value: bool | None) -> str:  # noqa: FBT001  its one argument is the value, not a switch
+def _boolean(*, value: bool | None) -> str:
     return "" if value is None else str(value).lower()

@@ -24,7 +24,7 @@ import yaml
 
 from detector.policy import Policy, Rule
 from otel_shell_detector.policies import rules
-from otel_shell_detector.policies.rules import Lives, Wrong
+from otel_shell_detector.policies.rules import Lives, MistakeError
 from otel_shell_detector.sources import LARGEST_FILE, ConfigurationError, read_yaml
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class _Draft:
     count: int = 0
     """Rules, wrong ones too. An alias makes many of few characters."""
 
-    def wrong(self, name: str, wrong: Wrong) -> None:
+    def wrong(self, name: str, wrong: MistakeError) -> None:
         """Keep what is wrong in a file."""
         self.mistakes.append(f"{_place(name, wrong.node)}: {wrong}")
 
@@ -91,7 +91,8 @@ class _Draft:
             return
         if rule.id in self.places:
             self.wrong(
-                name, Wrong(node, f"id: got {rule.id} again; want another than at {self.places[rule.id]}")
+                name,
+                MistakeError(node, f"id: got {rule.id} again; want another than at {self.places[rule.id]}"),
             )
             return
         self.places[rule.id] = _place(name, node)
@@ -177,12 +178,16 @@ def _read(draft: _Draft, name: str, content: bytes) -> bool:
     if isinstance(listed, yaml.SequenceNode):
         draft.count += len(listed.value)
         if draft.count > MOST_RULES:
-            draft.wrong(name, Wrong(listed, f"got {draft.count} rules up to here; want at most {MOST_RULES}"))
+            draft.wrong(
+                name, MistakeError(listed, f"got {draft.count} rules up to here; want at most {MOST_RULES}")
+            )
             return True
         for node in listed.value:
             draft.add(name, node)
     elif listed is not None:
-        draft.wrong(name, Wrong(listed, f"rules: got {rules.shown(listed)}; want a list, `[]` for none"))
+        draft.wrong(
+            name, MistakeError(listed, f"rules: got {rules.shown(listed)}; want a list, `[]` for none")
+        )
     return True
 
 

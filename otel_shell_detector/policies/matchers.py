@@ -11,7 +11,7 @@ import difflib
 import re
 from typing import TYPE_CHECKING, Final
 
-import re2  # type: ignore[import-untyped]  # google-re2 has no types
+import re2
 
 from detector.policy import FIELDS, Matcher, Operator
 from otel_shell_detector.kinds import show

@@ -45,7 +45,7 @@ _REPORTED: Final = (
 _Read = TypeVar("_Read")
 
 
-class Wrong(Exception):  # noqa: N818  # it becomes a line that a user reads
+class MistakeError(Exception):
     """What is wrong with a node: what was found, and what was wanted."""
 
     def __init__(self, node: yaml.Node, text: str) -> None:
@@ -88,15 +88,15 @@ def _nanoseconds(time: datetime) -> int:
     return (time - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
-def read(node: yaml.Node, lives: Lives) -> tuple[Rule | None, list[Wrong]]:
+def read(node: yaml.Node, lives: Lives) -> tuple[Rule | None, list[MistakeError]]:
     """A rule, or nothing and all that is wrong with it."""
     parts, wrongs = mapping(node, _KEYS, _MANDATORY)
 
     def part(key: str, how: Callable[[yaml.Node], _Read], default: _Read) -> _Read:
         try:
             return how(parts[key]) if key in parts else default
-        except Wrong as wrong:
-            wrongs.append(Wrong(wrong.node, f"{key}: {wrong}"))
+        except MistakeError as wrong:
+            wrongs.append(MistakeError(wrong.node, f"{key}: {wrong}"))
             return default
 
     nothing: tuple[Action, int | None] = (Action.ANNOTATE, None)
@@ -118,14 +118,14 @@ def read(node: yaml.Node, lives: Lives) -> tuple[Rule | None, list[Wrong]]:
     return rule if "expires" in parts else replace(rule, expires_ns=lives.end_ns(rule)), []
 
 
-def _unsafe(rule: Rule, parts: Mapping[str, yaml.Node]) -> list[Wrong]:
+def _unsafe(rule: Rule, parts: Mapping[str, yaml.Node]) -> list[MistakeError]:
     """Whether a rule suppresses more than is safe, without saying so."""
     if rule.action is not Action.SUPPRESS:
         if rule.unsafe:
-            return [Wrong(parts["unsafe"], "unsafe: got true; want it with `action: suppress` alone")]
+            return [MistakeError(parts["unsafe"], "unsafe: got true; want it with `action: suppress` alone")]
     elif not rule.is_anchored and not rule.unsafe:
         return [
-            Wrong(
+            MistakeError(
                 parts["matchers"],
                 "matchers: got none that a shell cannot bring about itself; want, to suppress, a = or =~ "
                 f"that does not match the empty text on {_REPORTED}, or `unsafe: true`",
@@ -136,22 +136,24 @@ def _unsafe(rule: Rule, parts: Mapping[str, yaml.Node]) -> list[Wrong]:
 
 def mapping(
     node: yaml.Node, keys: Sequence[str], mandatory: Sequence[str]
-) -> tuple[dict[str, yaml.Node], list[Wrong]]:
+) -> tuple[dict[str, yaml.Node], list[MistakeError]]:
     """The values of a mapping by their keys, and what is wrong with these."""
     if not isinstance(node, yaml.MappingNode):
-        return {}, [Wrong(node, f"got {shown(node)}; want a mapping with {', '.join(mandatory)}")]
+        return {}, [MistakeError(node, f"got {shown(node)}; want a mapping with {', '.join(mandatory)}")]
     values: dict[str, yaml.Node] = {}
-    wrongs: list[Wrong] = []
+    wrongs: list[MistakeError] = []
     for key, value in node.value:
         if not isinstance(key, yaml.ScalarNode) or key.value not in keys:
-            wrongs.append(Wrong(key, f"unknown key {shown(key)}; {_instead(key, keys)}"))
+            wrongs.append(MistakeError(key, f"unknown key {shown(key)}; {_instead(key, keys)}"))
         elif key.value in values:
-            wrongs.append(Wrong(key, f"{key.value} stands there twice"))
+            wrongs.append(MistakeError(key, f"{key.value} stands there twice"))
         else:
             values[key.value] = value
     missing = [key for key in mandatory if key not in values]
     if missing and not wrongs:
-        wrongs.append(Wrong(node, f"got nothing for {', '.join(missing)}; want {', '.join(mandatory)}"))
+        wrongs.append(
+            MistakeError(node, f"got nothing for {', '.join(missing)}; want {', '.join(mandatory)}")
+        )
     return values, wrongs
 
 
@@ -179,7 +181,7 @@ def _is(node: yaml.Node, kind: str) -> bool:
 
 def _text(node: yaml.Node, want: str) -> str:
     if not _is(node, "str"):
-        raise Wrong(node, f"got {shown(node)}; want {want}")
+        raise MistakeError(node, f"got {shown(node)}; want {want}")
     return str(node.value)
 
 
@@ -187,18 +189,18 @@ def _id(node: yaml.Node) -> str:
     want = "1 to 64 of a-z, 0-9, dot, underscore and hyphen, the first a letter or a digit"
     text = _text(node, want)
     if not _ID.fullmatch(text):
-        raise Wrong(node, f"got {shown(node)}; want {want}")
+        raise MistakeError(node, f"got {shown(node)}; want {want}")
     return text
 
 
 def _written(node: yaml.Node) -> str:
     text = _text(node, _LINE.want).strip()
     if text.casefold().startswith("todo"):
-        raise Wrong(node, f"got {shown(node)}; want it written by somebody who knows")
+        raise MistakeError(node, f"got {shown(node)}; want it written by somebody who knows")
     try:
         _LINE.read(text)
     except kinds.UnwantedError:
-        raise Wrong(node, f"got {shown(node)}; want {_LINE.want}") from None
+        raise MistakeError(node, f"got {shown(node)}; want {_LINE.want}") from None
     return text
 
 
@@ -210,10 +212,10 @@ def _action(node: yaml.Node) -> tuple[Action, int | None]:
             raise wrongs[0]
         score = values["score"]
         if not _is(score, "int") or not _SCORE.fullmatch(score.value) or int(score.value) > HIGHEST_SCORE:
-            raise Wrong(score, f"got {shown(score)}; want {want}")
+            raise MistakeError(score, f"got {shown(score)}; want {want}")
         return Action.SCORE, int(score.value)
     if _text(node, want) not in {Action.SUPPRESS, Action.ANNOTATE}:
-        raise Wrong(node, f"got {shown(node)}; want {want}")
+        raise MistakeError(node, f"got {shown(node)}; want {want}")
     return Action(node.value), None
 
 
@@ -226,28 +228,28 @@ def _matchers(node: yaml.Node) -> tuple[Matcher, ...]:
         try:
             found += parse(_text(each, want))
         except MatcherError as error:
-            raise Wrong(each, str(error)) from None
+            raise MistakeError(each, str(error)) from None
         if len(found) > MOST_MATCHERS:
-            raise Wrong(each, f"got more matchers; want at most {MOST_MATCHERS}")
+            raise MistakeError(each, f"got more matchers; want at most {MOST_MATCHERS}")
     if not found:
-        raise Wrong(node, f"got an empty list; want {want}")
+        raise MistakeError(node, f"got an empty list; want {want}")
     return tuple(found)
 
 
 def _flag(node: yaml.Node) -> bool:
     if not _is(node, "bool"):
-        raise Wrong(node, f"got {shown(node)}; want true or false")
+        raise MistakeError(node, f"got {shown(node)}; want true or false")
     return yaml.SafeLoader.bool_values[node.value.lower()]
 
 
 def _expires(node: yaml.Node, latest: datetime) -> int:
     want = f"a date until {(latest - _DAY).date()} ({LONGEST_LIFE.days} days), or a time with its zone"
     if not _is(node, "timestamp") and not _is(node, "str"):
-        raise Wrong(node, f"got {shown(node)}; want {want}")
+        raise MistakeError(node, f"got {shown(node)}; want {want}")
     with suppress(ValueError, OverflowError, TypeError):  # no time; no day follows it; no zone
         time = datetime.fromisoformat(node.value)
         if _DATE.fullmatch(node.value):  # the rule is good all of that day
             time = time.replace(tzinfo=UTC) + _DAY
         if time <= latest:
             return _nanoseconds(time)
-    raise Wrong(node, f"got {shown(node)}; want {want}")
+    raise MistakeError(node, f"got {shown(node)}; want {want}")

@@ -11,19 +11,13 @@ from hypothesis import strategies as st
 
 from detector.cgroup import CgroupBasis, read_cgroup
 from detector.context import Placement
-from tests.detector.testdata.cgroups import (
-    ABSOLUTE,
-    CAPTURED,
-    HOSTILE,
-    IN_POD,
-    RELATIVE,
-    A,
-    C,
-    Row,
-    cut_behind,
-    pod,
-)
+from tests.detector.testdata.cgroups import A, C, Row, cut_behind, pod
+from tests.detector.testdata.cgroups_hostile import HOSTILE
+from tests.detector.testdata.cgroups_hosts import HOSTS
+from tests.detector.testdata.cgroups_pods import PODS
+from tests.detector.testdata.cgroups_relative import CAPTURED, IN_POD, RELATIVE
 
+ABSOLUTE = (*PODS, *HOSTS)
 UNIT = re.compile(r"[A-Za-z0-9:_.@\\-]{0,240}\.(service|scope|socket|mount|swap)")
 SLICE = re.compile(r"[A-Za-z0-9:_.@\\-]{0,240}\.slice")
 UID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.policy import Action, Matcher, Miss, NearMiss, Operator, Policy, Rule, is_reported
@@ -241,7 +241,6 @@ def decides(each: Rule, fields: Mapping[str, str]) -> bool:
     return fields.get("shell.escape_hint", "") == "" or ("shell.escape_hint", True) in named
 
 
-@settings(deadline=None)
 @given(RULES, FIELDS)
 def test_the_index_changes_no_decision(rules: list[Rule], fields: dict[str, str]) -> None:
     policy = Policy(rules)

@@ -13,7 +13,7 @@ from detector.types import Finding, Metric, Point, Record, Sample
 from tests.detector.world import EPOCH, NODE, OTHER_NODE, World, ns, record, sample
 
 LATENESS_S = 5.0
-SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+SLOW = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).parents[2]
 _PREFIX: Final = "OTEL_SHELL_DETECTOR_"
+EACH_TOLD: Final = {"RISK__PROFILE": "once", "RISK__BURST__AFTER": "0"}
+"""Each shell is told by itself: these tests are about that, not about what is worth telling."""
 
 
 def peer(name: str) -> Path:
@@ -191,10 +193,7 @@ class Service:
             "EXPORTER__HEC__TOKEN_FILE": str(token),
             "EXPORTER__HEC__SOURCE": name,
             "EXPORTER__HEC__ACK": str(splunk.ack).lower(),
-            # Each shell is told by itself: these tests are about that, not about what is worth telling.
-            "RISK__PROFILE": "once",
-            "RISK__BURST__AFTER": "0",
-        } | more
+        } | (EACH_TOLD | more)
         self._environment = environment_without_keys() | dict(environment or {})
         self._environment |= {_PREFIX + key: value for key, value in keys.items()}
         self._starts = 0
@@ -260,7 +259,7 @@ def replayed(*files: Path) -> bytes:
     done = subprocess.run(
         [sys.executable, "-m", "otel_shell_detector", "replay", *files],
         cwd=ROOT,
-        env=environment_without_keys(),
+        env=environment_without_keys() | {_PREFIX + key: value for key, value in EACH_TOLD.items()},
         capture_output=True,
         check=True,
     )

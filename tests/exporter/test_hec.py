@@ -118,7 +118,7 @@ def test_a_server_that_echoes_the_token_does_not_put_it_into_the_log(
     assert logs[-1]["detail"] == ("no: Splunk [redacted]" + "!" * 500)[:200]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.integers(0, 5), max_size=30), st.booleans())
 def test_whatever_the_server_answers_nothing_is_lost_and_the_accepted_is_in_order(
     faults: list[int], ack: bool

@@ -138,7 +138,7 @@ def test_no_bytes_of_a_peer_make_the_sink_raise(server: ScriptedHec, hec: Callab
     """Nor take an event out of a delivery, but by code 0 or a refusal of a named one."""
     sink = hec()
 
-    @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=300, suppress_health_check=list(HealthCheck))
     @given(st.lists(st.one_of(HEADS, TAILS, st.binary(max_size=30)), max_size=5).map(b"".join))
     def check(raw: bytes) -> None:
         server.script.clear()

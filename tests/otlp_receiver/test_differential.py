@@ -23,7 +23,7 @@ SELECTIONS = [
 ]
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(seed=st.integers(0, 2**64), selection=st.sampled_from(SELECTIONS))
 def test_a_random_request_reads_as_its_full_parse(seed: int, selection: Selection) -> None:
     body = RandomWire(seed).request()
@@ -38,7 +38,7 @@ def test_a_random_request_reads_as_its_full_parse(seed: int, selection: Selectio
     assert found == expected
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(seed=st.integers(0, 2**64))
 def test_what_explains_a_shell_is_what_a_full_parse_says_of_it(seed: int) -> None:
     body = RandomWire(seed).request()

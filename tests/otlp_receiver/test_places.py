@@ -90,7 +90,10 @@ def test_of_more_half_open_streams_than_places_the_oldest_give_way_to_who_comes(
         # Until the oldest streams have waited a quarter of a second, whoever comes is told to try again.
         while running.export(ONE_SHELL) != OK:
             pass
-        assert {stream.code() for stream in streams if stream.done()} == {Code.UNAVAILABLE, Code.CANCELLED}
+        # The status of one that gave way reaches us when it will; without one they end at their deadline.
+        while (codes := {stream.code() for stream in streams if stream.done()}) <= {Code.UNAVAILABLE}:
+            pass
+        assert codes == {Code.UNAVAILABLE, Code.CANCELLED}
         released.set()
     assert changes["refused_total displaced"] >= 1
     assert changes["refused_total no_place"] >= 100 - 14 - changes["refused_total displaced"]

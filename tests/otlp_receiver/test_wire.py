@@ -61,7 +61,7 @@ def pieces(randomness: random.Random, depth: int = 0) -> bytes:
     return b"".join(randomness.choice(some)() for _ in range(byte(5)))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, 2**32))
 def test_the_walk_takes_what_upb_takes_and_refuses_what_upb_refuses(seed: int) -> None:
     randomness = random.Random(seed)
@@ -70,7 +70,6 @@ def test_the_walk_takes_what_upb_takes_and_refuses_what_upb_refuses(seed: int) -
         assert walked(body) == parsed(body), body.hex()
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=12))
 def test_the_walk_agrees_with_upb_on_any_bytes(body: bytes) -> None:
     assert walked(body) == parsed(body)

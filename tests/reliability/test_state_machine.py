@@ -407,7 +407,6 @@ SETTINGS = settings(
     max_examples=1_000 if SOAK else 100,
     stateful_step_count=50,
     derandomize=not SOAK,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 

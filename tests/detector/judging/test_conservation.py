@@ -186,9 +186,7 @@ def reports(service: Service) -> list[Report]:
     return [telling for telling in service.desk.tellings if isinstance(telling, Report)]
 
 
-SLOW = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+SLOW = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 """Half of the examples fold, release and cap something; most suppress."""
 
 

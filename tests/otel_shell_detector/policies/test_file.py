@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.policy import Action, Matcher, Operator, Rule
@@ -223,7 +223,6 @@ def test_a_thousand_rules_load_and_a_shell_meets_few_of_them(tmp_path: Path) -> 
     assert (policy.judge(cron_job, NOW_NS), policy.checks) == (policy.rules[7], 1)
 
 
-@settings(deadline=None)
 @given(
     st.text(max_size=60)
     | st.text(alphabet="rules:-[]{}&*!|>'\"\n #,?%@0", max_size=80)

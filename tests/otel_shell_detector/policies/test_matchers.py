@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.policy import FIELDS, Action, Matcher, Operator, Rule
@@ -131,7 +131,6 @@ def test_what_is_no_matcher_is_told_with_its_place(text: str, told: str) -> None
     assert str(error.value) == told
 
 
-@settings(deadline=None)
 @given(
     st.text(max_size=40) | st.text(alphabet="ab.=!~,{}\"\\ \nxu0'", max_size=30).map("process.owner".__add__)
 )
@@ -222,7 +221,6 @@ CONDITIONS = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(CONDITIONS, min_size=1, max_size=4), st.dictionaries(st.sampled_from(NAMES), TEXTS))
 def test_matchers_accept_what_alertmanagers_would(
     conditions: list[Condition], labels: dict[str, str]

@@ -259,6 +259,14 @@ def test_a_rule_that_comes_past_its_end_is_told_once(tmp_path: Path) -> None:
     assert watched.tick() == expired("soon")
     assert (watched.tick(), metrics.POLICY_RULES_EXPIRED._value.get()) == ([], 2)
     assert watched.ids == [["old", "soon"], ["old", "soon"]]  # once more, for now other rules are in force
+
+
+def test_a_rule_past_its_end_that_is_taken_out_is_not_counted(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(text("old", expires="2026-02-01"))
+    watched = Watched(path)
+    watched.tick()
+    assert metrics.POLICY_RULES_EXPIRED._value.get() == 1
     path.write_text("rules: []\n")
     watched.tick()
     assert metrics.POLICY_RULES_EXPIRED._value.get() == 0

@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from otel_shell_detector.kinds import one_line
+from otel_shell_detector.clocks import utc
+from otel_shell_detector.columns import columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     Item = Mapping[str, Any]
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_SECOND: Final = 1_000_000_000
 
 
 class JsonLines:
@@ -40,7 +37,7 @@ class JsonLines:
         """Dead letters."""
         for letter in letters:
             told = {key: value for key, value in letter.items() if key != "at_ns"}
-            _print({"kind": "dead", "at": _when(letter["at_ns"]), **told})
+            _print({"kind": "dead", "at": utc(letter["at_ns"]), **told})
 
 
 class Tables:
@@ -71,7 +68,7 @@ class Tables:
         rows = [
             (
                 each["number"],
-                _when(each["at_ns"]),
+                utc(each["at_ns"]),
                 each["origin"],
                 each["reason"],
                 each["event_id"] or "-",
@@ -87,28 +84,5 @@ def _print(item: Item) -> None:
     sys.stdout.write(json.dumps(item) + "\n")
 
 
-def _when(at_ns: int) -> str:
-    """RFC 3339, in UTC. Whatever 64 bits of nanoseconds say is a date."""
-    at = _EPOCH + timedelta(seconds=at_ns // _SECOND)
-    return at.isoformat().replace("+00:00", "Z")
-
-
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]], bodies: Sequence[str | None] = ()) -> None:
-    """Print columns, those whose head ends with > to the right; below a row its body, if it has one."""
-    cells = [[one_line(str(cell)) for cell in row] for row in rows]
-    names = [name.removesuffix(">") for name in head]
-    widths = [max(len(line[column]) for line in (names, *cells)) for column in range(len(head))]
-
-    def line(row: Sequence[str]) -> str:
-        parts = (
-            cell.rjust(width) if name.endswith(">") else cell.ljust(width)
-            for cell, width, name in zip(row, widths, head, strict=True)
-        )
-        return "  ".join(parts).rstrip() + "\n"
-
-    sys.stdout.write(line(names))
-    for number, row in enumerate(cells):
-        sys.stdout.write(line(row))
-        body = bodies[number] if bodies else None
-        if body is not None:
-            sys.stdout.write(f"    {one_line(body)}\n")
+    sys.stdout.writelines(columns(head, rows, bodies))

@@ -15,7 +15,7 @@ import structlog
 import yaml
 
 from otel_shell_detector import checks, logs, outbox, reference
-from otel_shell_detector.configuration import LogSettings
+from otel_shell_detector.configuration import LogSettings, PolicySettings
 from otel_shell_detector.keys import plain
 from otel_shell_detector.kinds import one_line
 from otel_shell_detector.policies import file as policies
@@ -101,7 +101,10 @@ def _parser() -> _Parser:
     replay.add_argument(
         "--close-at-end", action="store_true", help="close what is open at the end of the files"
     )
-    replay.add_argument("--policy", type=Path, metavar="FILE", help="not available in this version")
+    replay.add_argument(
+        "--policy", type=Path, metavar="FILE", help="tell what this policy does; wins over policy.path"
+    )
+    replay.add_argument("--report", type=Path, metavar="FILE", help="write that here too, as JSON")
     replay.add_argument("--search-exact", action="store_true", help="not available in this version")
     replay.add_argument("--earliest", metavar="T", help="with --search-exact: the first time that counts")
     replay.add_argument(
@@ -141,16 +144,21 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    for option, given in (("--search-exact", options.search_exact), ("--policy", options.policy is not None)):
-        if given:
-            raise ConfigurationError(f"{option}: not available in this version")
+    if options.search_exact:
+        raise ConfigurationError("--search-exact: not available in this version")
     for option, given in (("--earliest", options.earliest), ("--latest", options.latest)):
         if given is not None:
             raise ConfigurationError(f"{option}: want --search-exact with it")
     settings = _configured(options.config)
+    if options.policy is not None:
+        settings = settings.model_copy(update={"policy": PolicySettings(path=options.policy)})
+    if options.report is not None and settings.policy.path is None:
+        raise ConfigurationError("--report: want --policy or policy.path with it")
     from otel_shell_detector import replay  # noqa: PLC0415  # as for serve
 
-    return replay.replay(settings, options.files, close_at_end=options.close_at_end)
+    return replay.replay(
+        settings, options.files, close_at_end=options.close_at_end, report=options.report
+    )
 
 
 def _coverage(options: argparse.Namespace) -> int:

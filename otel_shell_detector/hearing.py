@@ -8,8 +8,8 @@ asked, which rule decided, what did it score.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 
 from detector.policy import Policy
 from detector.types import Step
@@ -18,7 +18,7 @@ from otel_shell_detector.policies.file import Loaded
 from store.seams import Commit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from detector.events import Event
     from detector.policy import Rule
@@ -45,52 +45,73 @@ class _Witness(Policy):
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What became of a finding, or of none: then it is what was due, or what nodes did.
+    """What became of a finding; or of none: of what was due, and of what nodes did.
 
-    ``fields`` and ``rule``: what the policy was asked and what it answered, if it was. ``points``: what the
-    events score.
+    ``points`` are those of the events that it made. ``fields`` and ``rule``: what the policy was asked and
+    what it answered, if it was.
     """
 
     finding: Finding | None
-    events: tuple[Event, ...] = ()
+    points: int
     fields: Mapping[str, str] | None = None
     rule: Rule | None = None
-    points: int = field(init=False)
 
-    def __post_init__(self) -> None:
-        """Take the points from where a reader of the events finds them."""
-        points = sum(json.loads(event.body)["event"]["risk_score"] for event in self.events)
-        object.__setattr__(self, "points", points)
+
+class Judging(Protocol):
+    """What :class:`otel_shell_detector.bench.Bench` does for ``replay``."""
+
+    def hear(self, store: Store, step: Step, now_ns: int, wall_ns: int) -> Sentence:
+        """Settle what is due, then judge what was found. The sentence is to be stored before the next."""
+        ...
+
+    def adjourn(self, store: Store, now_ns: int) -> Iterator[Sentence]:
+        """Settle everything that counts something, due or not."""
+        ...
 
 
 class Hearing:
-    """A bench with a policy of its own, and with a store in which each of its sentences is at once."""
+    """A bench with a policy, of which ``listener`` hears what becomes of each finding, in order of output.
 
-    def __init__(self, bench: Bench, rules: Iterable[Rule], store: Store) -> None:
+    It stores the notes of its sentences itself; those that it gives have none.
+    """
+
+    def __init__(self, bench: Bench, rules: Iterable[Rule], listener: Callable[[Heard], None]) -> None:
         self._bench = bench
-        self._store = store
+        self._listener = listener
         self._witness = _Witness(rules)
         bench.adopt(Loaded(self._witness, {}))
 
-    def hear(self, step: Step, now_ns: int, wall_ns: int) -> Iterator[Heard]:
-        """What becomes of a step, in order of output."""
-        yield self._one(None, Step(), now_ns, wall_ns)  # what is due is no finding's doing
+    def hear(self, store: Store, step: Step, now_ns: int, wall_ns: int) -> Sentence:
+        """As of :class:`Judging`."""
+        events: list[Event] = []
+        while _is_due(store, now_ns):  # that is no finding's doing
+            events += self._one(store, None, self._bench.hear(store, Step(), now_ns, wall_ns))
         for finding in step.findings:
-            yield self._one(finding, Step(findings=(finding,)), now_ns, wall_ns)
-        yield self._one(None, replace(step, findings=()), now_ns, wall_ns)
+            self._witness.forget()
+            sentence = self._bench.hear(store, Step(findings=(finding,)), now_ns, wall_ns)
+            events += self._one(store, finding, sentence)
+        rest = replace(step, findings=())
+        events += self._one(store, None, self._bench.hear(store, rest, now_ns, wall_ns))
+        return Sentence(tuple(events))
 
-    def adjourn(self, now_ns: int) -> Iterator[Heard]:
-        """Settle everything that counts something, due or not."""
-        for sentence in self._bench.adjourn(self._store, now_ns):
-            self._keep(sentence)
-            yield Heard(None, sentence.events)
+    def adjourn(self, store: Store, now_ns: int) -> Iterator[Sentence]:
+        """As of :class:`Judging`."""
+        for sentence in self._bench.adjourn(store, now_ns):
+            yield Sentence(self._one(store, None, sentence))
 
-    def _one(self, finding: Finding | None, step: Step, now_ns: int, wall_ns: int) -> Heard:
-        self._witness.forget()
-        sentence = self._bench.hear(self._store, step, now_ns, wall_ns)
-        self._keep(sentence)
-        return Heard(finding, sentence.events, self._witness.fields, self._witness.rule)
-
-    def _keep(self, sentence: Sentence) -> None:
+    def _one(self, store: Store, finding: Finding | None, sentence: Sentence) -> tuple[Event, ...]:
         if sentence.notes:
-            self._store.commit(Commit(notes=sentence.notes))
+            store.commit(Commit(notes=sentence.notes))
+        asked = (self._witness.fields, self._witness.rule) if finding else (None, None)
+        self._listener(Heard(finding, _points(sentence), *asked))
+        return sentence.events
+
+
+def _is_due(store: Store, now_ns: int) -> bool:
+    due_ns = store.next_due_ns()
+    return due_ns is not None and due_ns <= now_ns
+
+
+def _points(sentence: Sentence) -> int:
+    """What a reader of the events finds."""
+    return sum(json.loads(event.body)["event"]["risk_score"] for event in sentence.events)

@@ -18,6 +18,7 @@ from otel_shell_detector.captures import CaptureError, Damaged, OtherSignal, Req
 from otel_shell_detector.captures.progress import ProgressBar
 from otel_shell_detector.coverage import described, table
 from otel_shell_detector.kinds import one_line
+from otel_shell_detector.trial import tried
 from otlp_receiver.reading import UnreadableRequest, read_request
 from store.memory import MemoryStore
 from store.seams import Commit
@@ -29,14 +30,15 @@ if TYPE_CHECKING:
     from detector.types import SessionRow
     from otel_shell_detector.bench import Sentence
     from otel_shell_detector.configuration import Settings
+    from otel_shell_detector.hearing import Judging
 
 
 class Replay:
     """One run over captures: requests in, lines out."""
 
-    def __init__(self, settings: Settings, out: IO[bytes]) -> None:
+    def __init__(self, settings: Settings, out: IO[bytes], bench: Judging | None = None) -> None:
         self._selection = wiring.selection(settings)
-        self._bench = wiring.bench(settings)
+        self._bench = bench or wiring.bench(settings)
         self._detector = Detector(wiring.rules(settings))
         self._store = MemoryStore()
         self._now: dict[NodeId, int] = {}
@@ -81,12 +83,18 @@ def _latest(record: Record) -> int:
     return max((*record.probe_times_ns, *(sample.time_ns for sample in record.samples)), default=0)
 
 
-def replay(settings: Settings, files: Sequence[Path], *, close_at_end: bool = False) -> int:
-    """Print the events of captures, one after the other; the exit status is 1 if anything was damaged."""
-    run = Replay(settings, sys.stdout.buffer)
-    status = _feed_files(run, files)
-    run.finish(close_sessions=close_at_end)
-    sys.stdout.buffer.flush()
+def replay(
+    settings: Settings, files: Sequence[Path], *, close_at_end: bool = False, report: Path | None = None
+) -> int:
+    """Print the events of captures, one after the other; the exit status is 1 if anything was damaged.
+
+    With a policy, what it did is told on standard error, and in the file ``report`` as JSON.
+    """
+    with tried(settings, report) as trial:
+        run = Replay(settings, sys.stdout.buffer, trial)
+        status = feed_files(run, files)
+        run.finish(close_sessions=close_at_end)
+        sys.stdout.buffer.flush()
     return status
 
 
@@ -94,7 +102,7 @@ def coverage(settings: Settings, files: Sequence[Path], *, as_json: bool = False
     """Print how well the nodes of captures could be seen; the exit status is as of :func:`replay`."""
     with Path(os.devnull).open("wb") as nowhere:
         run = Replay(settings, nowhere)
-        status = _feed_files(run, files)
+        status = feed_files(run, files)
         run.finish(close_sessions=False)
     nodes = run.coverage()
     text = f"{json.dumps(described(nodes), indent=2)}\n" if as_json else table(nodes)
@@ -102,7 +110,8 @@ def coverage(settings: Settings, files: Sequence[Path], *, as_json: bool = False
     return status
 
 
-def _feed_files(run: Replay, files: Sequence[Path]) -> int:
+def feed_files(run: Replay, files: Sequence[Path]) -> int:
+    """Feed captures one after the other, complaining of what is damaged; the exit status."""
     status = 0
     for path in files:
         try:

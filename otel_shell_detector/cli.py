@@ -15,10 +15,12 @@ import structlog
 import yaml
 
 from otel_shell_detector import checks, logs, outbox, reference
+from otel_shell_detector.arguments import whole_number
 from otel_shell_detector.configuration import LogSettings, PolicySettings
 from otel_shell_detector.keys import plain
 from otel_shell_detector.kinds import one_line
 from otel_shell_detector.policies import file as policies
+from otel_shell_detector.policies.proposal import AT_LEAST, AT_MOST
 from otel_shell_detector.sources import ConfigurationError, load
 from otlp_receiver import core_log
 from telemetry import events, metrics
@@ -111,6 +113,23 @@ def _parser() -> _Parser:
         "--latest", metavar="T", help="with --search-exact: the first time that no longer counts"
     )
     replay.set_defaults(run=_replay)
+    propose = command("propose-policy", "Propose rules for what runs again and again in files, as of replay.")
+    propose.add_argument("files", nargs="+", type=Path, metavar="FILE", help="as of replay")
+    propose.add_argument(
+        "--at-least",
+        type=whole_number(1, 9999),
+        default=AT_LEAST,
+        metavar="N",
+        help="shells that make a rule (default: %(default)s)",
+    )
+    propose.add_argument(
+        "--at-most",
+        type=whole_number(1, 9999),
+        default=AT_MOST,
+        metavar="N",
+        help="rules (default: %(default)s)",
+    )
+    propose.set_defaults(run=_propose)
     coverage = command("coverage", "Say how well the nodes in files that the collector wrote can be seen.")
     coverage.add_argument("files", nargs="+", type=Path, metavar="FILE", help="as of replay")
     coverage.add_argument("--json", action="store_true", help="as the service answers at /coverage")
@@ -156,9 +175,14 @@ def _replay(options: argparse.Namespace) -> int:
         raise ConfigurationError("--report: want --policy or policy.path with it")
     from otel_shell_detector import replay  # noqa: PLC0415  # as for serve
 
-    return replay.replay(
-        settings, options.files, close_at_end=options.close_at_end, report=options.report
-    )
+    return replay.replay(settings, options.files, close_at_end=options.close_at_end, report=options.report)
+
+
+def _propose(options: argparse.Namespace) -> int:
+    settings = _configured(options.config)
+    from otel_shell_detector import proposing  # noqa: PLC0415  # as for serve
+
+    return proposing.propose(settings, options.files, at_least=options.at_least, at_most=options.at_most)
 
 
 def _coverage(options: argparse.Namespace) -> int:

@@ -6,20 +6,21 @@ itself. ``docs/outbox.md`` tells operators about it.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from detector.events import Lane
-from otel_shell_detector.kinds import one_line, show
+from otel_shell_detector.arguments import whole_number
+from otel_shell_detector.kinds import one_line
 from otel_shell_detector.operations import HIGHEST, MOST_NUMBERS, MOST_WAITING
 from otel_shell_detector.outbox_access import CannotAskError, OutboxAccess
 from otel_shell_detector.outbox_text import JsonLines, Tables
 from otel_shell_detector.sources import ConfigurationError
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Mapping, Sequence
 
     from otel_shell_detector.configuration import Settings
@@ -40,8 +41,6 @@ _PURGE_HELP: Final = (
     "Of the numbers that are given, all are deleted or none."
 )
 _DEFAULT_LIMIT: Final = 20
-_DIGITS: Final = 19
-"""Of the highest number."""
 
 
 def declare(
@@ -68,7 +67,7 @@ def declare(
         each.add_argument(
             "numbers",
             nargs="*",
-            type=_whole(1, HIGHEST),
+            type=whole_number(1, HIGHEST),
             metavar="NUMBER",
             help="dead letters, as list shows them",
         )
@@ -87,14 +86,14 @@ def _declare_list(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lane", choices=[*Lane], help="of one lane alone")
     parser.add_argument(
         "--limit",
-        type=_whole(1, MOST_WAITING),
+        type=whole_number(1, MOST_WAITING),
         default=_DEFAULT_LIMIT,
         metavar="N",
         help=f"how many to show (of each lane), 1 to {MOST_WAITING}; without it {_DEFAULT_LIMIT}",
     )
     parser.add_argument(
         "--after",
-        type=_whole(0, HIGHEST),
+        type=whole_number(0, HIGHEST),
         metavar="NUMBER",
         help="not the latest dead letters but the first above a number, to go through all of them",
     )
@@ -102,15 +101,6 @@ def _declare_list(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bodies", action="store_true", help="print the events too, which hold (redacted) command lines"
     )
-
-
-def _whole(lowest: int, highest: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if text.isascii() and text.isdigit() and len(text) <= _DIGITS and lowest <= int(text) <= highest:
-            return int(text)
-        raise argparse.ArgumentTypeError(f"got {show(text)}; want a whole number from {lowest} to {highest}")
-
-    return read
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:

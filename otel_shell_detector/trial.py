@@ -1,9 +1,9 @@
 """What a policy would have done to a capture, rule by rule.
 
 All findings are judged twice, with the policy and without any, each time with notes of its own; the
-difference is the policy's doing. What it did to the shells that a rule decided on is that rule's. The rest has
-no single author: a shell that scores since the one before it, which is the same, was suppressed; a burst; a
-risk object that reached its bound later.
+difference is the policy's doing. What it did to the shells that a rule decided on is that rule's. The rest
+has no single author: a shell that scores because the one before it, which was the same, was suppressed; a
+burst; a risk object that reached its bound later.
 
 Time is the capture's. A rule is past its end here if it was so then: the same files give the same report on
 any day. That it has come past its end since is said too.
@@ -54,8 +54,9 @@ class _Tally:
 class Report:
     """What a policy did.
 
-    ``shells`` opened. ``without`` and ``with_policy`` are points. ``elsewhere`` is what the policy saved (less
-    than 0: cost) beside the shells that its rules decided on. ``end_ns`` is the latest time of the capture.
+    ``shells`` opened. ``without`` and ``with_policy`` are points. ``elsewhere`` is what the policy saved
+    (less than 0: cost) beside the shells that its rules decided on. ``end_ns`` is the latest time of the
+    capture.
     """
 
     rules: tuple[tuple[Rule, _Tally], ...]
@@ -102,8 +103,9 @@ class Report:
             for rule, tally in self.rules
         ]
         if self.elsewhere:
-            rows.append(("(elsewhere)", "", 0, "-", self.elsewhere, "bursts, budgets, and what was not the first"))
-        yield from columns(head, rows)
+            rows.append(("(elsewhere)", "", 0, "-", self.elsewhere, "bursts, budgets, others alike"))
+        if rows:
+            yield from columns(head, rows)
         saved = self.without - self.with_policy
         yield (
             f"{self.shells} shells, {self.without} points without the policy, {self.with_policy} with it: "

@@ -63,6 +63,10 @@ _SIMPLE: Final = {
 }
 
 
+_LONG_ESCAPE: Final = 0x1_0000
+_WRITTEN: Final = {character: f"\\{letter}" for letter, character in _SIMPLE.items()}
+
+
 class MatcherError(ValueError):
     """A text that is no list of matchers; the message says what was found, and what was wanted."""
 
@@ -99,6 +103,20 @@ def parse(text: str) -> list[Matcher]:
     if not found:
         raise MatcherError('got none; want at least one, such as systemd.unit="cron.service"')
     return found
+
+
+def write(name: str, operator: Operator, value: str) -> str:
+    """A matcher that :func:`parse` reads, of printable characters on one line, whatever the value holds."""
+    return f'{name}{operator}"{"".join(map(_character, value))}"'
+
+
+def _character(character: str) -> str:
+    if character in _WRITTEN:
+        return _WRITTEN[character]
+    if character.isprintable():
+        return character
+    code = ord(character)
+    return f"\\u{code:04x}" if code < _LONG_ESCAPE else f"\\U{code:08x}"
 
 
 _Token = tuple[str, str, int]

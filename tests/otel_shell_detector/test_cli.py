@@ -118,7 +118,6 @@ def test_an_unknown_command_is_a_usage_error() -> None:
     [
         (["--search-exact", "x.pb"], "--search-exact: not available in this version"),
         (["--search-exact", "--earliest", "1", "x.pb"], "--search-exact: not available in this version"),
-        (["--policy", "p.yaml", "x.pb"], "--policy: not available in this version"),
         (["--earliest", "1", "x.pb"], "--earliest: want --search-exact with it"),
         (["--latest", "1", "x.pb"], "--latest: want --search-exact with it"),
     ],
@@ -139,6 +138,7 @@ def test_what_comes_later_is_refused_by_name(
                 "serve",
                 "check-config",
                 "replay",
+                "propose-policy",
                 "coverage",
                 "outbox",
                 "config-reference",
@@ -149,7 +149,18 @@ def test_what_comes_later_is_refused_by_name(
         (["serve", "--help"], ["--config FILE", "until a signal"]),
         (
             ["replay", "--help"],
-            ["--close-at-end", "--search-exact", "--earliest T", "--policy FILE", "FILE [FILE ...]"],
+            [
+                "--close-at-end",
+                "--search-exact",
+                "--earliest T",
+                "--policy FILE",
+                "--report FILE",
+                "FILE [FILE ...]",
+            ],
+        ),
+        (
+            ["propose-policy", "--help"],
+            ["--config FILE", "--at-least N", "default: 3", "--at-most N", "default: 20", "FILE [FILE ...]"],
         ),
         (["check-config", "--help"], ["--config FILE"]),
         (["outbox", "--help"], ["list", "requeue", "purge"]),
@@ -245,14 +256,19 @@ def test_serve_runs_with_the_settings_and_gives_its_status(
 def test_replay_runs_over_the_files(stand_in: Callable[[str, Callable[..., int]], None]) -> None:
     seen: list[object] = []
 
-    def replay(settings: Settings, files: list[Path], *, close_at_end: bool) -> int:
-        seen.append((settings.log.format, files, close_at_end))
+    def replay(settings: Settings, files: list[Path], *, close_at_end: bool, report: Path | None) -> int:
+        seen.append((files, close_at_end, settings.policy.path, report))
         return 0
 
     stand_in("replay", replay)
     assert main(["replay", "a.pb", "b.pb"]) == 0
     assert main(["replay", "--close-at-end", "a.pb"]) == 0
-    assert seen == [("json", [Path("a.pb"), Path("b.pb")], False), ("json", [Path("a.pb")], True)]
+    assert main(["replay", "--policy", "p.yaml", "--report", "r.json", "a.pb"]) == 0
+    assert seen == [
+        ([Path("a.pb"), Path("b.pb")], False, None, None),
+        ([Path("a.pb")], True, None, None),
+        ([Path("a.pb")], False, Path("p.yaml"), Path("r.json")),
+    ]
 
 
 def raising(error: BaseException) -> Callable[..., int]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 CAPTURES: Final = Path(__file__).parents[1] / "captures"
 CAPTURED_NS: Final = 1_795_489_761_000_000_000
-SETTINGS: Final = (
+SETTINGS: Final[tuple[dict[str, object], ...]] = (
     {},
     {"risk": {"profile": "seed", "burst": {"after": 0}}},
     {"risk": {"burst": {"after": 1, "period": "1m"}, "preexisting": "summary", "max_per_object": "30/h"}},

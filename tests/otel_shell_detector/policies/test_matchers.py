@@ -18,6 +18,7 @@ from otel_shell_detector.policies.matchers import (
     MatcherError,
     parse,
     predicate,
+    write,
 )
 
 OWNER = Matcher("process.owner", Operator.EQUAL, "root")
@@ -281,3 +282,19 @@ def test_the_dearest_pattern_that_is_taken_still_costs_little() -> None:
 
 def test_the_fields_are_unique() -> None:
     assert len(set(FIELDS)) == len(FIELDS)
+
+
+@given(
+    name=st.sampled_from(FIELDS),
+    operator=st.sampled_from([Operator.EQUAL, Operator.NOT_EQUAL]),
+    value=st.text(st.characters(exclude_categories=["Cs"])),
+)
+def test_what_is_written_is_read_and_can_be_seen(name: str, operator: Operator, value: str) -> None:
+    written = write(name, operator, value)
+    assert parse(written) == [Matcher(name, operator, value)]
+    assert written.isprintable()
+
+
+def test_a_pattern_is_written_as_a_text_is() -> None:
+    [matcher] = parse(write("shell.runs", Operator.MATCHES, r"a\.\"b\""))
+    assert (matcher.accepts('a."b"'), matcher.accepts('ax"b"')) == (True, False)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from detector.types import Kind
+from detector.context import Mode
+from detector.types import Kind, SilentNode, Step
 from otel_shell_detector import wiring
 from otel_shell_detector.configuration import Settings
 from otel_shell_detector.hearing import Hearing
 from otel_shell_detector.policies.file import load
 from otel_shell_detector.replay import Replay, feed_files
+from store.memory import MemoryStore
+from tests.detector.judging.desk import NODE, context, opened
+from tests.detector.world import ns
 from tests.otel_shell_detector.policies.policies import text
 
 if TYPE_CHECKING:
@@ -69,3 +74,28 @@ def test_what_the_policy_was_asked_and_answered_is_told_with_the_opening(loaded:
     assert [each.rule is not None for each in asked] == [unit == "cron.service" for unit in units]
     assert all(each.points == 0 for each in asked if each.rule is not None)
     assert all((each.fields, each.rule) == (None, None) for each in heard if each.finding is None)
+
+
+def test_what_is_due_is_no_findings_doing() -> None:
+    """300 bursts, each of a shell that was told and one that was folded; then another shell."""
+    settings = Settings.model_validate({"risk": {"burst": {"after": 1, "period": "1m"}}})
+    heard: list[Heard] = []
+    hearing, store = Hearing(wiring.bench(settings), (), heard.append), MemoryStore()
+    kinds = [context(mode=Mode.STDIN, template=f"{number:08x}") for number in range(301)]
+    shells = [
+        opened(1, of, pid=pid)
+        for number, of in enumerate(kinds[:300])
+        for pid in (1000 + number, 2000 + number)
+    ]
+    hearing.hear(store, Step(findings=tuple(shells)), ns(1), ns(1))
+    assert [each.points for each in heard if each.finding is not None] == [40, 0] * 300
+    assert sum(each.points for each in heard) == 40 * 300
+
+    heard.clear()
+    silent = SilentNode("id", NODE, "worker-1.example", ns(1), ns(1), ns(90))
+    step = Step(findings=(opened(90, kinds[300]),), silent_nodes=(silent,))
+    sentence = hearing.hear(store, step, ns(90), ns(90))
+    told = [json.loads(event.body)["event"]["kind"] for event in sentence.events]
+    assert told == ["burst"] * 300 + ["opened", "node_silent"]
+    assert [each.points for each in heard if each.finding is not None] == [40]
+    assert sum(each.points for each in heard if each.finding is None) == 40 * 300

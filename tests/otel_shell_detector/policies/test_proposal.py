@@ -212,6 +212,15 @@ def test_what_strangers_wrote_stays_a_text_and_a_comment(path: Path) -> None:
     assert rule.applies(shells[0][0])
 
 
+@pytest.mark.parametrize(
+    "value", ["x: y", "x #y", "x'y: z", "#x", "x:", "- x", "x ", " x", "&x", "x, y", "{x}", "\t"]
+)
+def test_what_yaml_reads_otherwise_is_quoted(path: Path, value: str) -> None:
+    fields = CRON | {"systemd.unit": value, "process.owner": value}
+    [rule] = loaded(path, filled(proposed([(fields, 0)]))).rules
+    assert rule.applies(fields)
+
+
 def test_long_commands_are_cut_and_many_are_not_all_kept() -> None:
     shells = [(CRON | {"process.command_line": f"sh -c {'x' * 200}"}, 0)] * 2
     names = ("".join(chr(ord("a") + int(digit)) for digit in str(number)) for number in range(1100))

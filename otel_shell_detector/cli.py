@@ -124,7 +124,7 @@ def _parser() -> _Parser:
     )
     propose.add_argument(
         "--at-most",
-        type=whole_number(1, 9999),
+        type=whole_number(1, policies.MOST_CHECKS),
         default=AT_MOST,
         metavar="N",
         help="rules (default: %(default)s)",

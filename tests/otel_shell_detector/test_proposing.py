@@ -9,6 +9,7 @@ from typing import Final
 import pytest
 
 from otel_shell_detector.cli import main
+from otel_shell_detector.policies.proposal import AT_LEAST, AT_MOST
 from tests.otel_shell_detector.policies.policies import claims, filled
 
 CAPTURES: Final = Path(__file__).parents[1] / "captures"
@@ -99,11 +100,25 @@ def test_a_policy_in_force_makes_no_difference(
     assert capsys.readouterr().out == plain
 
 
-@pytest.mark.parametrize("number", ["0", "x", "10000", "-1"])
+@pytest.mark.parametrize(
+    ("option", "number", "highest"),
+    [
+        ("--at-least", "0", 9999),
+        ("--at-least", "x", 9999),
+        ("--at-most", "257", 256),
+        ("--at-most", "-1", 256),
+    ],
+)
 def test_a_number_that_makes_no_sense_is_a_usage_error(
-    number: str, capsys: pytest.CaptureFixture[str]
+    option: str, number: str, highest: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """More rules than a shell may be compared with might be refused."""
     with pytest.raises(SystemExit) as ended:
-        main(["propose-policy", f"--at-least={number}", "x.pb"])
+        main(["propose-policy", f"{option}={number}", "x.pb"])
     assert ended.value.code == 2
-    assert f'got "{number}"; want a whole number from 1 to 9999' in capsys.readouterr().err
+    assert f'got "{number}"; want a whole number from 1 to {highest}' in capsys.readouterr().err
+
+
+def test_the_document_tells_the_defaults() -> None:
+    document = (CAPTURES.parents[1] / "docs" / "policies.md").read_text(encoding="utf-8")
+    assert f"`--at-least` ({AT_LEAST}) shells make a group, `--at-most` ({AT_MOST}) rules are" in document

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -205,6 +206,20 @@ def test_what_a_suppressed_session_would_have_scored_later_is_its_rules(
     [told] = report["rules"]
     assert told["score_saved"] > 25 * told["hits"]
     assert (report["score_saved_elsewhere"], report["score_saved"]) == (0, told["score_saved"])
+
+
+def test_the_document_tells_the_keys_of_the_report(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    report = reported(capfdbinary, "--policy", written(rule()), WORKER_2)
+    [told] = report.pop("rules")
+    document = (Path(__file__).parents[2] / "docs" / "policies.md").read_text(encoding="utf-8")
+    section = document.partition("\n## Trying rules\n")[2].partition("\n## ")[0]
+    named = [
+        re.findall(r"`([\w.\[\]]+)`", row.split("|")[1]) for row in section.splitlines() if row[:3] == "| `"
+    ]
+    shown = [key for names in named for key in names]
+    of_rules = [key.removeprefix("rules[]").removeprefix(".") for key in shown if "." in key]
+    assert sorted(of_rules) == sorted(told)
+    assert sorted(key for key in shown if "." not in key) == sorted(report)
 
 
 # --- ends: time is the capture's

@@ -112,7 +112,8 @@ def by_session(events: Iterable[Event]) -> dict[tuple[str, str], list[Event]]:
     """Events of each session in each lane, in order: lanes do not wait for each other."""
     found: dict[tuple[str, str], list[Event]] = {}
     for event in events:
-        session = json.loads(event.body)["event"]["session_id"]
+        told = json.loads(event.body)["event"]
+        session = told.get("session_id") or told["k8s.node.name"]  # of a node that fell silent
         found.setdefault((event.lane, session), []).append(event)
     return found
 

@@ -87,14 +87,14 @@ class SlowToRead(MemoryStore):
 
 
 class Hurrying:
-    """A clock that is 100 s later each time."""
+    """A clock that is 50 s later each time."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
         self.looked_at = threading.Event()
 
     def monotonic(self) -> float:
-        self.now_s += 100
+        self.now_s += 50
         if self.now_s >= 1000:
             self.looked_at.set()
         return self.now_s

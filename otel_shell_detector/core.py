@@ -209,6 +209,8 @@ class Core:
             except FutureTimeoutError as error:
                 if answer.done():
                     continue
+                if self._in_doubt:  # reading the store takes as long as it takes
+                    deadline = time.monotonic() + CALL_TIMEOUT_S
                 if self.failed is not None or time.monotonic() > deadline:
                     raise CoreStoppedError("the core did not answer") from error
                 if not self.is_alive():

@@ -14,15 +14,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tests.expectations.independent import (
-    BIN,
-    CPU,
-    MEMORY,
-    SECOND,
-    SHELLS,
-    expectation,
-    requests,
-)
+from tests.expectations.independent import BIN, CPU, MEMORY, SECOND, SHELLS, expectation, requests
 
 if TYPE_CHECKING:
     from tests.expectations.independent import Frame
@@ -38,13 +30,10 @@ NEVER_SENT = (
 ESCAPES = {"nsenter", "chroot", "unshare"}
 POD = re.compile(r"pod([0-9a-f]{8}_[0-9a-f]{4}_[0-9a-f]{4}_[0-9a-f]{4}_[0-9a-f]{12})\.slice")
 CONTAINER = re.compile(r"cri-containerd-([0-9a-f]{64})\.scope")
-# The template: there is no hex, UUID, time or temporary path in these command lines, only numbers.
 NUMBER = re.compile(r"[0-9]+(\.[0-9]+)*")
-ELSE = re.compile(r"[0-9a-fA-F]{8}|0x|/tmp/|/dev/shm/|tmp\.|[0-9]:[0-9]")
-
-
+NO_NUMBER = re.compile(r"[0-9a-fA-F]{8}|0x|/tmp/|/dev/shm/|tmp\.|[0-9]:[0-9]")
+"""What else a template leaves out: hex, UUIDs, temporary paths and times."""
 ITS_OWN = ("process.executable.path", "process.owner", "process.parent_pid")
-
 OF_TRUTH = ("line", "relation", "what", "pid", "argv")
 
 
@@ -142,7 +131,7 @@ def invocation(line: str) -> tuple[str, str | None]:
 
 
 def template(line: str) -> str:
-    assert not ELSE.search(line), line
+    assert not NO_NUMBER.search(line), line
     return hashlib.sha256(NUMBER.sub("<n>", " ".join(line.split())).encode()).hexdigest()[:16]
 
 
@@ -179,7 +168,7 @@ class Capture:
             self._kinds.setdefault(self._kind(shell), shell)
 
     def _shells(self) -> list[Seen]:
-        """Each by its first frame. That tells all: no later one has an attribute that the first has not."""
+        """Each by its first frame, which tells all; a zombie, without a command line, is none."""
         found: dict[tuple[int, int], Seen] = {}
         for process in (each for scrape in self.scrapes for each in scrape):
             if process.raw("process.executable.name") in SHELLS and process.raw("process.command_line"):
@@ -213,12 +202,8 @@ class Capture:
         """What makes two shells alike: without a workload or a unit, where they run stands for it."""
         where, parent = place(shell.attributes["process.cgroup"]), self.ancestors(shell)[0]
         line, name = shell.attributes["process.command_line"], "process.executable.name"
-        return (
-            where.unit or where.placement,
-            parent.attributes[name],
-            shell.attributes[name],
-            template(line),
-        )
+        scope = where.unit or where.placement
+        return scope, parent.attributes[name], shell.attributes[name], template(line)
 
 
 def materials(shell: Seen, capture: Capture, truth: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
@@ -241,12 +226,10 @@ def context(shell: Seen, capture: Capture, relation: str | None) -> dict[str, tu
     """Each field with what it comes from: an attribute of a place, or another field."""
     raw = shell.attributes
     name, line, cgroup = "process.executable.name", "process.command_line", "process.cgroup"
-    where, chain, oldest = (
-        place(raw[cgroup]),
-        capture.ancestors(shell),
-        capture.oldest_of_container(shell),
-    )
+    where = place(raw[cgroup])
+    chain = capture.ancestors(shell)
     parent = chain[0].attributes
+    oldest = capture.oldest_of_container(shell)
     init = None if oldest is None else oldest is shell
     mode, runs = invocation(raw[line])
     started_by, because = origin(where, mode, parent[name], init=init)
@@ -311,8 +294,8 @@ def expected(name: str) -> dict[str, Any]:
         assert (shell.start_ns, shell.pid) == (known["start_ns"], known["process.pid"])
         truth = known["truth"] and {key: known["truth"][key] for key in OF_TRUTH}
         relation = truth["relation"] if truth else None
-        told = context(shell, capture, relation)
-        shells.append({"from": materials(shell, capture, truth), "context": told})
+        fields = context(shell, capture, relation)
+        shells.append({"from": materials(shell, capture, truth), "context": fields})
     return {"in no frame": NEVER_SENT, "shells": shells}
 
 

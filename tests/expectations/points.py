@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +40,7 @@ class Scored(NamedTuple):
         return self.what.partition(" ")[2]
 
 
+@cache
 def replay(name: str, config: str) -> list[dict[str, Any]]:
     """The events of a capture with one of the configurations here."""
     command = [sys.executable, "-m", "otel_shell_detector", "replay", "--close-at-end"]

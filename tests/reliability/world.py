@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -22,7 +21,7 @@ from exporter.lanes import PaceSettings
 from exporter.sink import Delivery, Directive
 from otel_shell_detector.clocks import Clocks
 from otel_shell_detector.configuration import Settings
-from otel_shell_detector.core import FOREVER_NS, Core, _Submission
+from otel_shell_detector.core import FOREVER_NS, Core
 from otel_shell_detector.wiring import encoder
 from store.memory import MemoryStore
 from store.seams import StoreError
@@ -244,10 +243,9 @@ class Service:
         if not self.core.is_accepting():
             self.core.turn(0)
             return False
-        submission = _Submission(records, Future())
-        self.core._queue.put(submission)
+        durable = self.core._inbox.submit(records)
         self.core.turn(0)
-        return submission.durable.exception(0) is None
+        return durable.exception(0) is None
 
     def turn(self) -> None:
         self.core.turn(0)

@@ -22,7 +22,7 @@ comma := ,
 files_of = $(subst $(empty) $(empty),$(comma),$(addsuffix /*,$(1)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test soak fuzz lint env peers docs locks check-pythons clean
+.PHONY: help demo check test points soak fuzz lint env peers docs locks check-pythons clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -44,6 +44,9 @@ test: env ## everything: builds the peers, runs every test, holds the coverage
 	$(PY) -m coverage report --include='$(call files_of,$(EXACT))' --fail-under=100
 	@set -e; for room in $(OTHERS); do set -x; \
 	    $(PY) -m coverage report --include="$$room/*" --fail-under=90; { set +x; } 2>/dev/null; done
+
+points: env ## the points of attacks and of what is benign on the captures, before and after: docs/tuning.md
+	@$(PY) -m tests.expectations.points
 
 soak: env ## the long form of what takes minutes: overload, and ten times as many kills
 	SOAK=1 $(PY) -m pytest -o timeout=7200 tests/otlp_receiver/test_overload.py tests/reliability $(PYTEST)

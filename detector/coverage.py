@@ -131,7 +131,7 @@ def _is_over(shells: int, unplaced: int) -> bool:
 class Coverage:
     """What is known of one node. Other threads may read it: what belongs together is replaced together."""
 
-    __slots__ = ("_ages", "_frames", "_shells", "_times", "host", "silent", "silent_after_ns")
+    __slots__ = ("_ages", "_frames", "_shells", "_times", "host", "silences", "silent", "silent_after_ns")
 
     def __init__(self) -> None:
         self._times = bytes(_TIMES.size)
@@ -141,6 +141,8 @@ class Coverage:
         self._frames = (0, 0, 0)
         self._shells = (0, 0)
         self.host = ""
+        self.silences = 0
+        """How often it fell silent."""
         self.silent: bool | None = None
         """Whether the silence was told; ``None`` while nothing was heard."""
         self.silent_after_ns = SILENT_NS
@@ -169,6 +171,11 @@ class Coverage:
         )
         if record.samples:
             self.host = record.samples[-1].host
+
+    def fall_silent(self) -> None:
+        """Its silence is told now."""
+        self.silent = True
+        self.silences += 1
 
     def told(self, *, unplaced: bool) -> bool:
         """A shell was told. Whether it is the one with which too many have an unknown placement."""
@@ -226,13 +233,21 @@ class Coverage:
 
     def dump(self) -> list[object]:
         """The state as JSON has it."""
-        return [list(self._known()), self._ages, self._frames, self._shells, self.host, self.silent]
+        return [
+            list(self._known()),
+            self._ages,
+            self._frames,
+            self._shells,
+            self.host,
+            self.silent,
+            self.silences,
+        ]
 
     def load(self, dumped: list[Any] | None) -> None:
         """Take what :meth:`dump` gave; nothing if it was written when there was no coverage."""
         if dumped is None:
             return
-        times, ages, frames, shells, self.host, self.silent = dumped
+        times, ages, frames, shells, self.host, self.silent, self.silences = dumped
         self._times = _TIMES.pack(*times)
         cpu, memory, init = ages
         read, pathless, relative = frames

@@ -34,10 +34,13 @@ def event_id(store_id: str, shell: ShellId, incarnation: int, kind: Kind, ordina
     return _uuid(store_id, *_identity(shell), incarnation, kind.value, ordinal)
 
 
-def silence_id(store_id: str, node: NodeId, last_scrape_ns: int, since_ns: int, *, returned: bool) -> str:
-    """The UUID (version 5) of a node's silence since a service time, or of its end."""
+def silence_id(store_id: str, node: NodeId, last_scrape_ns: int, ordinal: int, *, returned: bool) -> str:
+    """The UUID (version 5) of a node's silence since a scrape, or of its end.
+
+    ``ordinal`` counts the node's silences: its clock may stand still. No service time, which a crash shifts.
+    """
     kind = "node_returned" if returned else "node_silent"
-    return _uuid(store_id, node.cluster, node.node, last_scrape_ns, since_ns, kind)
+    return _uuid(store_id, node.cluster, node.node, last_scrape_ns, ordinal, kind)
 
 
 def _identity(shell: ShellId) -> tuple[str | int, ...]:

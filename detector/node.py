@@ -185,8 +185,8 @@ class Node:
             elif rank == _SILENT_CLOSE:
                 self._close_everything(CloseReason.NODE_SILENT, due_ns)
             else:
-                self._coverage.silent = True
-                self._out.silent(self._id, self._coverage, self.last_frame_ns, due_ns)
+                self._coverage.fall_silent()
+                self._out.silent(self._id, self._coverage, due_ns)
 
     def finish(self, *, close_sessions: bool) -> None:
         """End of input: every open window closes; sessions stay open unless told otherwise."""
@@ -202,8 +202,7 @@ class Node:
         self.advance(arrival.service_ns)
         record = arrival.record
         if self._coverage.silent:
-            back_ns = scrape_ns(record)
-            self._out.silent(self._id, self._coverage, self.last_frame_ns, arrival.service_ns, back_ns)
+            self._out.silent(self._id, self._coverage, arrival.service_ns, scrape_ns(record))
         self._coverage.note(record)
         self.last_frame_ns = arrival.service_ns
         self._boot.see(record.init_start_ns)
@@ -369,13 +368,7 @@ class Node:
         self._out.closed(shell, reason, release_ns)
         self._drop(shell)
 
-    def _tell_untracked(
-        self,
-        shell: Shell,
-        sample: Sample,
-        valid: list[Point],
-        fed: _Fed,
-    ) -> None:
+    def _tell_untracked(self, shell: Shell, sample: Sample, valid: list[Point], fed: _Fed) -> None:
         """Open and close a shell beyond the ceiling at once, from this sample alone."""
         shell.recall(self._out.row(shell.id) or fed.answers.get(shell.id))
         fresh = [

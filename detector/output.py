@@ -57,16 +57,15 @@ class Output:
         self,
         node: NodeId,
         coverage: Coverage,
-        since_ns: int,
         release_ns: int,
         returned_ns: int | None = None,
     ) -> None:
         """A node fell silent or, with a scrape of ``returned_ns``, came back."""
         last_ns = coverage.last_scrape_ns()
-        told_id = silence_id(self._rules.store_id, node, last_ns, since_ns, returned=returned_ns is not None)
-        self._silent.append(
-            SilentNode(told_id, node, coverage.host, last_ns, since_ns, release_ns, returned_ns)
+        told_id = silence_id(
+            self._rules.store_id, node, last_ns, coverage.silences, returned=returned_ns is not None
         )
+        self._silent.append(SilentNode(told_id, node, coverage.host, last_ns, release_ns, returned_ns))
 
     def row(self, shell: ShellId) -> SessionRow | None:
         """What is to be remembered of an identity but was not taken yet."""

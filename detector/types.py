@@ -245,15 +245,14 @@ class SilentNode:
 
     Told once each for a silence; no session closes by it. ``event_id`` is a UUID (version 5), equal for equal
     facts. ``host`` is that of a shell, empty if the node had none. ``last_scrape_ns`` and ``returned_ns`` are
-    the event times of the last scrape before the silence and of the first after it. ``since_ns`` is the
-    service time of the last frame before it; ``release_ns`` orders these facts as it does findings.
+    the event times of the last scrape before the silence and of the first after it. ``release_ns`` orders
+    these facts as it does findings.
     """
 
     event_id: str
     node: NodeId
     host: str
     last_scrape_ns: int
-    since_ns: int
     release_ns: int
     returned_ns: int | None = None
 

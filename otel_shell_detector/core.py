@@ -16,12 +16,10 @@ it is thrown away and read from the store again, as at the start (:mod:`otel_she
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from detector.clock import ServiceClock
@@ -30,6 +28,7 @@ from detector.types import Arrival, Step
 from otel_shell_detector.checkpoints import SLICE_NS, Checkpoints
 from otel_shell_detector.clocks import SYSTEM_CLOCKS, Clocks
 from otel_shell_detector.counting import count, report
+from otel_shell_detector.inbox import Inbox, Submission
 from otel_shell_detector.recovery import bury, described, recover
 from otlp_receiver.server import NotAccepted
 from store.seams import Commit, Position, StoreError, Tick
@@ -60,17 +59,6 @@ LAST_CHECKPOINTS_NS: Final = 5_000_000_000
 """How long an orderly stop may take to spare the next start reading the journal."""
 
 _Answer = TypeVar("_Answer")
-
-
-@dataclass(frozen=True, slots=True)
-class _Submission:
-    records: Sequence[Record]
-    durable: Future[None]
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    run: Callable[[], None]
 
 
 class CoreStoppedError(Exception):
@@ -111,7 +99,7 @@ class Core:
         self._position = Position(0)
         self._pending = 0
         self._beat_ns = 0
-        self._queue: queue.SimpleQueue[_Submission | _Call] = queue.SimpleQueue()
+        self._inbox = Inbox()
         self._closing = threading.Event()
         self._recovered = threading.Event()
         self.failed: BaseException | None = None
@@ -157,10 +145,9 @@ class Core:
         """Take a request's records; return when they are durable. Raises :class:`NotAccepted`."""
         if not self.is_accepting():
             raise NotAccepted("the core does not accept records")
-        submission = _Submission(records, Future())
-        self._queue.put(submission)
+        durable = self._inbox.submit(records)
         try:
-            submission.durable.result(ACCEPT_TIMEOUT_S)
+            durable.result(ACCEPT_TIMEOUT_S)
         except FutureTimeoutError as error:
             raise NotAccepted("the records were not durable in time") from error
 
@@ -201,7 +188,7 @@ class Core:
             except StoreError as error:
                 answer.set_exception(error)
 
-        self._queue.put(_Call(run))
+        self._inbox.call(run)
         deadline = time.monotonic() + CALL_TIMEOUT_S
         while True:
             try:
@@ -209,6 +196,8 @@ class Core:
             except FutureTimeoutError as error:
                 if answer.done():
                     continue
+                if self._in_doubt:  # reading the store takes as long as it takes
+                    deadline = time.monotonic() + CALL_TIMEOUT_S
                 if self.failed is not None or time.monotonic() > deadline:
                     raise CoreStoppedError("the core did not answer") from error
                 if not self.is_alive():
@@ -235,7 +224,7 @@ class Core:
 
     def turn(self, wait_s: float) -> None:
         """One turn; waits at most ``wait_s`` for work. Called by the core's own thread alone."""
-        submissions, calls = self._drain(wait_s)
+        submissions, calls = self._inbox.drain(wait_s)
         try:
             if self._in_doubt:
                 self._recover()
@@ -248,7 +237,7 @@ class Core:
             self._in_doubt = True
             report("read", error)
         for call in calls:
-            call.run()
+            call()
         self._observe()
 
     def _decide(self) -> None:
@@ -298,21 +287,7 @@ class Core:
         )
         self._recovered.set()
 
-    def _drain(self, wait_s: float) -> tuple[list[_Submission], list[_Call]]:
-        submissions: list[_Submission] = []
-        calls: list[_Call] = []
-        try:
-            item = self._queue.get(timeout=wait_s) if wait_s else self._queue.get_nowait()
-            while True:
-                if isinstance(item, _Submission):
-                    submissions.append(item)
-                else:
-                    calls.append(item)
-                item = self._queue.get_nowait()
-        except queue.Empty:
-            return submissions, calls
-
-    def _journal(self, submissions: list[_Submission]) -> None:
+    def _journal(self, submissions: list[Submission]) -> None:
         if not submissions:
             return
         wall_ns, service_ns = self._clocks.wall_ns(), self._clock.now_ns
@@ -398,7 +373,7 @@ class Core:
             self._conclude(Step(), everything=True, for_ns=LAST_CHECKPOINTS_NS)
 
     def _refuse_all(self) -> None:
-        submissions, _ = self._drain(0)
+        submissions, _ = self._inbox.drain(0)
         for item in submissions:
             item.durable.set_exception(NotAccepted("the core has failed"))
 

@@ -91,8 +91,11 @@ Frame = tuple[dict[str, str | int], list[tuple[str, str, int, int, float | None]
 
 
 @cache  # slow, for it is written to be read
-def frames(name: str) -> list[Frame]:
-    """Each resource of a capture: its attributes, and its points as (metric, state, time, start, value)."""
+def requests(name: str) -> list[list[Frame]]:
+    """Each request of a capture: of each resource the attributes, and the points.
+
+    A point is (metric, state, time, start, value).
+    """
     plain = CAPTURES / f"{name}.pb"
     data = (
         plain.read_bytes() if plain.exists() else zstd.decompress((CAPTURES / f"{name}.pb.zst").read_bytes())
@@ -101,11 +104,17 @@ def frames(name: str) -> list[Frame]:
     at = 0
     while at < len(data):
         size = int.from_bytes(data[at : at + 4], "big")
-        for resource_metrics in fields(data[at + 4 : at + 4 + size])[1]:
-            frame = fields(resource_metrics)
-            found.append((attributes(fields(last(frame[1], b""))[1]), list(points(frame[2]))))
+        resources = map(fields, fields(data[at + 4 : at + 4 + size])[1])
+        found.append(
+            [(attributes(fields(last(frame[1], b""))[1]), list(points(frame[2]))) for frame in resources]
+        )
         at += 4 + size
     return found
+
+
+def frames(name: str) -> list[Frame]:
+    """The resources of all requests."""
+    return [frame for request in requests(name) for frame in request]
 
 
 def points(scopes: list[bytes]) -> Iterator[tuple[str, str, int, int, float | None]]:

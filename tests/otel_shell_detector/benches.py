@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from detector.judging.outcomes import Told
+import exporter.event
+from detector.judging.outcomes import Report
 from detector.judging.rules import JudgeRules
+from exporter.settings import EventSettings
 from otel_shell_detector.bench import Bench
 
 if TYPE_CHECKING:
@@ -21,7 +23,8 @@ def plain(encode: Callable[[Finding], Event]) -> Bench:
     """Nothing folds, nothing is suppressed; what is told is what ``encode`` makes of the finding."""
 
     def of_telling(telling: Telling) -> Event:
-        assert isinstance(telling, Told)
+        if isinstance(telling, Report):  # of a node that fell silent
+            return exporter.event.encode(telling, EventSettings())
         context = replace(telling.finding.context, preexisting=False)
         return encode(replace(telling.finding, context=context, score=0))
 

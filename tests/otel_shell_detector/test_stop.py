@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from detector.events import Lane
 from detector.rules import Rules
+from otel_shell_detector import core as core_module
 from otel_shell_detector import dispatch as module
 from otel_shell_detector.core import Core, CoreStoppedError
 from otel_shell_detector.dispatch import Dispatch
@@ -70,6 +72,47 @@ def test_a_stop_hastens_what_waits_once() -> None:
     assert deliverer.calls[0] == "turn"
     assert deliverer.calls.count("hasten") == 1
     assert deliverer.calls.index("hasten") < len(deliverer.calls) - 1
+
+
+class SlowToRead(MemoryStore):
+    """A store that is read for as long as is wanted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.released = threading.Event()
+
+    def service_ns(self) -> int:
+        assert self.released.wait(60)
+        return super().service_ns()
+
+
+class Hurrying:
+    """A clock that is 50 s later each time."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.looked_at = threading.Event()
+
+    def monotonic(self) -> float:
+        self.now_s += 50
+        if self.now_s >= 1000:
+            self.looked_at.set()
+        return self.now_s
+
+
+def test_who_asks_waits_for_as_long_as_the_store_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, clock = SlowToRead(), Hurrying()
+    monkeypatch.setattr(core_module, "time", clock)
+    monkeypatch.setattr(core_module, "IDLE_TURN_S", 0.001)
+    core = Core(Rules(), store, plain(encode), lambda: None)
+    core.start()
+    with ThreadPoolExecutor() as asking:
+        backlog = asking.submit(core.backlog)
+        assert clock.looked_at.wait(60)
+        assert not backlog.done()
+        store.released.set()
+        assert backlog.result(60) == dict.fromkeys(Lane, 0)
+    core.stop()
 
 
 def test_a_stopped_core_lends_its_store_until_it_is_closed() -> None:

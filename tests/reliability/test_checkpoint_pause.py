@@ -13,7 +13,6 @@ import os
 import signal
 import sys
 import time
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -28,7 +27,7 @@ from exporter.event import encode
 from exporter.settings import EventSettings
 from otel_shell_detector.bench import Bench
 from otel_shell_detector.clocks import Clocks
-from otel_shell_detector.core import Core, _Submission
+from otel_shell_detector.core import Core
 from store import codec
 from store.sqlite import SqliteStore
 from telemetry import metrics
@@ -129,7 +128,7 @@ class Turned:
         self.journaled = scrapes * sum(len(codec.dump_arrival(each)) for each in of_scrape)
 
     def _turn(self, item: Record) -> None:
-        self.core._queue.put(_Submission([item], Future()))
+        self.core._inbox.submit([item])
         wall, self._begun = time.perf_counter(), time.thread_time()
         self.core.turn(0)
         self.turns.append(time.thread_time() - self._begun)

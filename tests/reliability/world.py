@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -22,7 +21,7 @@ from exporter.lanes import PaceSettings
 from exporter.sink import Delivery, Directive
 from otel_shell_detector.clocks import Clocks
 from otel_shell_detector.configuration import Settings
-from otel_shell_detector.core import FOREVER_NS, Core, _Submission
+from otel_shell_detector.core import FOREVER_NS, Core
 from otel_shell_detector.wiring import encoder
 from store.memory import MemoryStore
 from store.seams import StoreError
@@ -112,7 +111,8 @@ def by_session(events: Iterable[Event]) -> dict[tuple[str, str], list[Event]]:
     """Events of each session in each lane, in order: lanes do not wait for each other."""
     found: dict[tuple[str, str], list[Event]] = {}
     for event in events:
-        session = json.loads(event.body)["event"]["session_id"]
+        told = json.loads(event.body)["event"]
+        session = told.get("session_id") or told["k8s.node.name"]  # of a node that fell silent
         found.setdefault((event.lane, session), []).append(event)
     return found
 
@@ -243,10 +243,9 @@ class Service:
         if not self.core.is_accepting():
             self.core.turn(0)
             return False
-        submission = _Submission(records, Future())
-        self.core._queue.put(submission)
+        durable = self.core._inbox.submit(records)
         self.core.turn(0)
-        return submission.durable.exception(0) is None
+        return durable.exception(0) is None
 
     def turn(self) -> None:
         self.core.turn(0)

@@ -284,14 +284,17 @@ def test_what_matters_least_gives_way_first_and_events_that_wait_never(tmp_path:
     order: list[str] = []
     queued = 0
 
+    def note_what_went() -> None:
+        gone = [what for what, was in zip(stages, start, strict=True) if given_way(what) > was]
+        order.extend(what for what in gone if what not in order)
+
     def accept_until_refused() -> None:
         nonlocal queued
         while True:
-            before = [given_way(what) for what in stages]
             store.append([arrival(queued)])
-            gone = [what for what, was in zip(stages, before, strict=True) if given_way(what) > was]
-            order.extend(what for what in gone if what not in order)
+            note_what_went()
             store.commit(Commit(events=(event(queued, size=4_000),)))
+            note_what_went()
             queued += 1
 
     with pytest.raises(StoreError, match=r"^state\.max_size: \d+ bytes in use, 2097152 are") as refused:

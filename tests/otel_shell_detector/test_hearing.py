@@ -92,7 +92,7 @@ def test_what_is_due_is_no_findings_doing() -> None:
     assert sum(each.points for each in heard) == 40 * 300
 
     heard.clear()
-    silent = SilentNode("id", NODE, "worker-1.example", ns(1), ns(1), ns(90))
+    silent = SilentNode("id", NODE, "worker-1.example", last_scrape_ns=ns(1), release_ns=ns(90))
     step = Step(findings=(opened(90, kinds[300]),), silent_nodes=(silent,))
     sentence = hearing.hear(store, step, ns(90), ns(90))
     told = [json.loads(event.body)["event"]["kind"] for event in sentence.events]

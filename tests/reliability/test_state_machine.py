@@ -21,8 +21,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from detector.detector import Detector
 from detector.events import Settlement
+from detector.judging.nodes import report_of
 from detector.rules import Rules
 from detector.types import Arrival, Kind, ShellId
+from exporter.event import encode
+from exporter.settings import EventSettings
 from store.seams import CannotOpenStore, Commit, StoreError
 from tests.detector.world import NODE, OTHER_NODE, cpu, memory, record, sample
 from tests.reliability.world import (
@@ -77,6 +80,7 @@ class Model:
         step = self._detector.take_step()
         self._rows.update((row.shell, row) for row in step.rows)
         self.told += [encoded(finding) for finding in step.findings]
+        self.told += [encode(report_of(silent), EventSettings()) for silent in step.silent_nodes]
         self.opened.update(finding.shell for finding in step.findings if finding.kind is Kind.OPENED)
 
 

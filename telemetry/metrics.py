@@ -312,7 +312,7 @@ JOURNAL_BYTES: Final = _gauge(
 )
 # --- exporter
 _LANES: Final = "risk, context, audit"
-_SINKS: Final = "stdout, file, hec"
+_SINKS: Final = "stdout, file, hec, otlp"
 EXPORTER_DELIVERED: Final = _counter(
     "exporter_events_delivered",
     "Events that the receiver accepted (acknowledged, in that mode).",
@@ -327,7 +327,8 @@ EXPORTER_ATTEMPTS: Final = _counter(
     "result",
     sink=_SINKS,
     lane=_LANES,
-    result="accepted, or a label of a row of exporter/hec_answers.py or exporter/lines.py",
+    result="accepted, or a label of a row of exporter/hec_answers.py, exporter/otlp_answers.py or "
+    "exporter/lines.py",
 )
 EXPORTER_DEAD_LETTERS: Final = _counter(
     "exporter_dead_letters",
@@ -335,7 +336,8 @@ EXPORTER_DEAD_LETTERS: Final = _counter(
     "lane",
     "reason",
     lane=_LANES,
-    reason="event_invalid, event_field_missing, event_field_blank, fields_invalid, too_large",
+    reason="event_invalid, event_field_missing, event_field_blank, fields_invalid, too_large; "
+    "of OTLP: invalid_argument, records_rejected, and event_invalid if it is no envelope",
 )
 EXPORTER_LANE_STATE: Final = _gauge(
     "exporter_lane_state",

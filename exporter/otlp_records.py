@@ -48,7 +48,7 @@ class NoEnvelopeError(ValueError):
 class Record:
     """A log record and the attributes of its resource."""
 
-    resource: tuple[tuple[str, str], ...]
+    resource: tuple[KeyValue, ...]
     log: LogRecord
 
 
@@ -81,7 +81,11 @@ def _record(event: Event, layout: Layout) -> Record:
     else:
         log.body.string_value = fields.get("risk_message") or fields["kind"]
         log.attributes.extend(KeyValue(key=name, value=_value(value)) for name, value in fields.items())
-    resource = tuple((name, envelope[part]) for part, name in _RESOURCE.items() if part in envelope)
+    resource = tuple(
+        KeyValue(key=name, value=AnyValue(string_value=envelope[part]))
+        for part, name in _RESOURCE.items()
+        if part in envelope
+    )
     return Record(resource, log)
 
 
@@ -104,11 +108,7 @@ def request(records: Sequence[Record]) -> bytes:
     return ExportLogsServiceRequest(
         resource_logs=[
             ResourceLogs(
-                resource=Resource(
-                    attributes=[
-                        KeyValue(key=name, value=AnyValue(string_value=value)) for name, value in resource
-                    ]
-                ),
+                resource=Resource(attributes=resource),
                 scope_logs=[
                     ScopeLogs(scope=InstrumentationScope(name=SCOPE), log_records=[each.log for each in same])
                 ],

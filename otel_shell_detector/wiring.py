@@ -12,8 +12,9 @@ from detector.rules import Rules
 from exporter.event import encode
 from exporter.file import FileSink
 from exporter.hec import HecSink
+from exporter.otlp import OtlpSink
 from exporter.redaction import Redactor
-from exporter.settings import EventSettings, HecSettings
+from exporter.settings import EventSettings, HecSettings, Layout, OtlpSettings, OtlpTlsSettings
 from exporter.settings import TlsSettings as HecTlsSettings
 from exporter.stdout import StdoutSink
 from otel_shell_detector.bench import Bench
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from detector.events import Event
     from detector.judging.outcomes import Telling
     from exporter.sink import Sink
+    from otel_shell_detector.configuration import OtlpSettings as OtlpSection
     from otel_shell_detector.configuration import Settings
     from store.seams import Store
 
@@ -147,6 +149,20 @@ def sink(settings: Settings) -> Sink:
             clock=time.monotonic,
             wall=time.time,
         )
+    if exporter.sink == "otlp":
+        return OtlpSink(_otlp_settings(exporter.otlp))
     if exporter.file.path and exporter.sink == "file":
         return FileSink(exporter.file.path)
     return StdoutSink()
+
+
+def _otlp_settings(otlp: OtlpSection) -> OtlpSettings:
+    tls = otlp.tls
+    return OtlpSettings(
+        endpoint=otlp.endpoint or "",
+        token_file=str(otlp.token_file or ""),
+        tls=OtlpTlsSettings(str(tls.ca_file or ""), str(tls.cert_file or ""), str(tls.key_file or "")),
+        gzip=otlp.gzip,
+        request_timeout_s=otlp.timeout.seconds,
+        fields=Layout(otlp.fields),
+    )

@@ -423,7 +423,7 @@ CONFIGURATION_CONCERNS: Final = _gauge(
     "configuration_concerns",
     "1 for what is unwise in the running configuration; the log says more at the start.",
     "concern",
-    concern="receiver_open, receiver_token_in_clear, hec_token_in_clear, hec_not_verified, "
+    concern="receiver_open, receiver_token_in_clear, hec_token_in_clear, hec_not_verified, otlp_in_clear, "
     "executable_too_long",
 )
 HTTP_REQUESTS: Final = _counter(

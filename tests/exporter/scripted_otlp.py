@@ -70,7 +70,7 @@ class ScriptedOtlp:
     INVALID_ARGUMENT, or counted as rejected if ``partial``.
     """
 
-    def __init__(self, credentials: grpc.ServerCredentials | None = None) -> None:
+    def __init__(self, credentials: grpc.ServerCredentials | None = None, port: int = 0) -> None:
         self.calls: list[Call] = []
         self.ids: list[str] = []
         self.script: deque[Answer] = deque()
@@ -86,7 +86,7 @@ class ScriptedOtlp:
         self._server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(service, {method: handler}),)
         )
-        address = "localhost:0"
+        address = f"localhost:{port}"
         self.port = (
             self._server.add_secure_port(address, credentials)
             if credentials

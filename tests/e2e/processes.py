@@ -117,11 +117,15 @@ class Splunk:
         started.start(f"hec-{ack}", [peer("hec-server"), "--config", config], environment)
         until("the HEC server listens", lambda: listens(self.port), 30)
 
-    def everything(self) -> list[dict[str, Any]]:
-        """What arrived: envelopes as they were sent, in order of arrival."""
+    def requests(self) -> list[dict[str, Any]]:
+        """What arrived, as the server's log records, in order of arrival."""
         data = self._output.read_bytes() if self._output.exists() else b""
         complete = data[: data.rfind(b"\n") + 1]
-        return [each for line in complete.splitlines() for each in _envelopes(json.loads(line))]
+        return [json.loads(line) for line in complete.splitlines()]
+
+    def everything(self) -> list[dict[str, Any]]:
+        """What arrived: envelopes as they were sent, in order of arrival."""
+        return [each for request in self.requests() for each in _envelopes(request)]
 
     def envelopes(self, source: str) -> list[dict[str, Any]]:
         """What arrived from one service."""
@@ -151,6 +155,41 @@ def _value(any_value: Any) -> Any:
     if kind == "arrayValue":
         return [_value(each) for each in value["values"]]
     return value
+
+
+class Gateway:
+    """The collector of ``docs/gateway.yaml``, delivering to a HEC server."""
+
+    def __init__(self, started: Started, splunk_port: int) -> None:
+        self.port = free_port()
+        self._started = started
+        self._environment = dict(os.environ) | {
+            "OTLP_ENDPOINT": f"127.0.0.1:{self.port}",
+            "SPLUNK_URL": f"http://127.0.0.1:{splunk_port}",
+            "SPLUNK_TOKEN": "00000000-0000-0000-0000-000000000000",
+        }
+        self.start()
+
+    @property
+    def url(self) -> str:
+        """What ``exporter.otlp.endpoint`` is told."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it; again, with the same port, after it has ended."""
+        collector: list[str | bytes | Path] = [
+            peer("collector-gateway"),
+            "--config",
+            ROOT / "docs/gateway.yaml",
+        ]
+        no_metrics = "--set=service::telemetry::metrics::level=none"  # they would listen on one port for all
+        self._process = self._started.start("gateway", [*collector, no_metrics], self._environment)
+        until("the gateway listens", lambda: listens(self.port), 30)
+
+    def kill(self) -> None:
+        """SIGKILL; returns when it is gone."""
+        self._process.kill()
+        self._process.wait(timeout=25)
 
 
 class Hec(Protocol):

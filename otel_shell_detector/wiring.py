@@ -90,8 +90,13 @@ def selection(settings: Settings) -> Selection:
 
 def encoder(settings: Settings) -> Callable[[Telling], Event]:
     """From tellings to events."""
+    return partial(encode, settings=event_settings(settings))
+
+
+def event_settings(settings: Settings) -> EventSettings:
+    """What an event says of itself, and where it goes."""
     hec, risk = settings.exporter.hec, settings.risk
-    event_settings = EventSettings(
+    return EventSettings(
         risk_name=risk.name,
         message=risk.message,
         impact=risk.impact,
@@ -102,7 +107,6 @@ def encoder(settings: Settings) -> Callable[[Telling], Event]:
         source=hec.source or "",
         sourcetype=hec.sourcetype,
     )
-    return partial(encode, settings=event_settings)
 
 
 def server_settings(settings: Settings) -> ServerSettings:

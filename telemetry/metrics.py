@@ -144,7 +144,8 @@ RECEIVER_HEALTH_CHECKS: Final = _counter(
 RECEIVER_TLS_HANDSHAKES: Final = _counter("receiver_tls_handshakes", "TLS handshakes begun by clients.")
 RECEIVER_TLS_REFUSED: Final = _counter(
     "receiver_tls_refused",
-    "TLS handshakes that failed. Those that a client left without a word are in none of the reasons.",
+    "TLS handshakes that failed. Those that a client left without a word are in none of the reasons. With "
+    "exporter.sink: otlp, failed handshakes with its collector are among them.",
     "reason",
     reason="no_certificate, certificate_expired, certificate_not_yet_valid, certificate_untrusted,"
     " tls_too_old, not_tls, refused_by_client (it does not trust our certificate), other",

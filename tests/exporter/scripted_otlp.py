@@ -57,6 +57,14 @@ class Answer:
     hang: bool = False
 
 
+def event_id(record: Any) -> str:
+    """Of an event that is the body, or whose fields are attributes."""
+    for each in record.attributes:
+        if each.key == "event_id":
+            return str(each.value.string_value)
+    return str(json.loads(record.body.string_value)["event_id"])
+
+
 def rejection(count: int, text: str = "rejected") -> Answer:
     """A partial success."""
     partial = ExportLogsPartialSuccess(rejected_log_records=count, error_message=text)
@@ -109,7 +117,7 @@ class ScriptedOtlp:
     def _export(self, body: bytes, context: grpc.ServicerContext) -> bytes:
         call = Call(body, {key: str(value) for key, value in context.invocation_metadata()})
         self.calls.append(call)
-        ids = [json.loads(record.body.string_value)["event_id"] for record in call.records]
+        ids = [event_id(record) for record in call.records]
         answer = self.script.popleft() if self.script else self.always
         if answer is None:
             answer = self._behaved(ids)

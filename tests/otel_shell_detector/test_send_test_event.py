@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -20,10 +21,10 @@ from tests.exporter.scripted_otlp import Answer, ScriptedOtlp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from otel_shell_detector.configuration import Settings
 
+DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "delivery.md"
 NOTE: Final = "Code 0 says that Splunk took the event, not that the index exists: the search proves arrival."
 
 
@@ -124,6 +125,23 @@ def test_what_splunk_refuses_is_told_and_the_other_lanes_are_tried(
         "audit: index_incorrect in N ms: status 400, code 7: code 7",
         NOTE,
     ]
+
+
+def test_the_example_of_the_documents_is_what_is_printed(
+    splunk: ScriptedHec, token_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    incorrect = HecAnswer(400, {"text": "Incorrect index", "code": 7})
+    splunk.script.extend([HecAnswer(body={"text": "Success", "code": 0}, takes=1), incorrect, incorrect])
+    assert run(to_splunk(splunk, token_file)) == 1
+    lines = printed(capsys, *splunk.ids)
+    example = DOCUMENT.read_text().partition("send-test-event --config config.yaml\n")[2].partition("```")[0]
+    for pattern, same in (
+        ("in \\d+ ms", "in N ms"),
+        (r"https://[^\n]+", splunk.url),
+        (r"=[0-9a-f-]{36}", "=<id 0>"),
+    ):
+        example = re.sub(pattern, same, example)
+    assert example.splitlines() == lines
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,7 @@ _PORT: Final = 4317
 _DETAIL_LIMIT: Final = 200
 _REPLY_LIMIT_BYTES: Final = 64 * 1024
 _OPTIONS: Final = (
-    ("grpc.enable_retries", 0),  # the lanes do that
     ("grpc.enable_http_proxy", 0),  # what the environment names is not used
-    ("grpc.use_local_subchannel_pool", 1),  # a new channel connects anew, whatever others wait for
     ("grpc.max_receive_message_length", _REPLY_LIMIT_BYTES),
 )
 

@@ -13,6 +13,7 @@ import pytest
 
 from detector.events import Lane, Outcome, Settlement
 from exporter.otlp import OtlpSink
+from exporter.otlp_answers import retry_after_s
 from exporter.settings import OtlpSettings, OtlpTlsSettings
 from exporter.sink import Delivery, Directive
 from tests.e2e.processes import free_port
@@ -270,6 +271,10 @@ def test_the_distance_that_a_collector_asks_for_is_told(
 ) -> None:
     collector.script.append(answer)
     assert otlp().send(Lane.RISK, queue(1)).after_s == after_s
+
+
+def test_other_metadata_asks_for_no_distance() -> None:
+    assert retry_after_s([("other", retry_info(1.0)), ("grpc-status-details-bin", "text")]) is None
 
 
 def test_a_reply_without_end_is_not_read(collector: ScriptedOtlp, otlp: Callable[..., OtlpSink]) -> None:

@@ -204,6 +204,20 @@ def test_plain_text_to_a_collector_with_tls_is_refused(
     assert sink.send(Lane.RISK, queue(1)) == Delivery((), Directive.RETRY, "unavailable", tried=1)
 
 
+@pytest.mark.parametrize("key", ["ca_file", "cert_file"])
+@pytest.mark.parametrize("content", ["garbage", ""])
+def test_a_file_that_is_no_certificate_is_an_answer(
+    tls_collector: ScriptedOtlp, otlp: Callable[..., OtlpSink], tmp_path: Path, key: str, content: str
+) -> None:
+    (tmp_path / "x.pem").write_text(content)
+    files = {key: str(tmp_path / "x.pem")}
+    if key == "cert_file":
+        files["key_file"] = files[key]
+    sink = otlp(endpoint=tls_collector.url, tls=OtlpTlsSettings(**files))
+    assert sink.send(Lane.RISK, queue(1)) == Delivery((), Directive.RETRY, "unavailable", tried=1)
+    assert tls_collector.calls == []
+
+
 # --- how long we wait
 
 

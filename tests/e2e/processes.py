@@ -117,15 +117,11 @@ class Splunk:
         started.start(f"hec-{ack}", [peer("hec-server"), "--config", config], environment)
         until("the HEC server listens", lambda: listens(self.port), 30)
 
-    def requests(self) -> list[dict[str, Any]]:
-        """What arrived, as the server's log records, in order of arrival."""
-        data = self._output.read_bytes() if self._output.exists() else b""
-        complete = data[: data.rfind(b"\n") + 1]
-        return [json.loads(line) for line in complete.splitlines()]
-
     def everything(self) -> list[dict[str, Any]]:
         """What arrived: envelopes as they were sent, in order of arrival."""
-        return [each for request in self.requests() for each in _envelopes(request)]
+        data = self._output.read_bytes() if self._output.exists() else b""
+        complete = data[: data.rfind(b"\n") + 1]
+        return [each for line in complete.splitlines() for each in _envelopes(json.loads(line))]
 
     def envelopes(self, source: str) -> list[dict[str, Any]]:
         """What arrived from one service."""

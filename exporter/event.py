@@ -13,6 +13,7 @@ from detector.judging.outcomes import Report, Telling, Told
 from detector.types import CommandLine
 from exporter.fields import LONG, MEDIUM, Source
 from exporter.json_text import clip, seconds, text
+from exporter.probe_fields import PROBE_FIELDS, ProbeSource
 from exporter.report_fields import REPORT_FIELDS, ReportSource
 from exporter.schema import FIELDS, cut
 from exporter.settings import EventSettings
@@ -36,6 +37,13 @@ def encode(telling: Telling, settings: EventSettings) -> Event:
     if isinstance(telling, Report):
         return _of_report(telling, settings)
     return _of_finding(telling, settings)
+
+
+def encode_probe(source: ProbeSource) -> Event:
+    """A test event: marked, small, and in an envelope like any other's."""
+    inner = [f"{text(field.name)}:{field.value(source)}" for field in PROBE_FIELDS]
+    body = _envelope(source.time_ns, source.host, source.settings, source.lane, inner)
+    return Event(source.lane, source.event_id, body)
 
 
 def _of_finding(told: Told, settings: EventSettings) -> Event:

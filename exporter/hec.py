@@ -15,12 +15,12 @@ from typing import Final
 
 from detector.events import Lane, Outcome, Queued, Settlement
 from exporter import hec_answers
+from exporter.answers import Action, Row
 from exporter.bounded_http import HttpClient, Reply, Unreachable
 from exporter.hec_acks import Acks
-from exporter.hec_answers import Action, Row
 from exporter.settings import HecSettings
-from exporter.sink import Delivery, Directive
-from exporter.token_file import TokenError, TokenFile
+from exporter.sink import Delivery, Directive, within
+from exporter.token_file import TokenError, TokenFile, without
 from telemetry import events, metrics
 
 EVENT_PATH: Final = "/services/collector/event"
@@ -41,6 +41,14 @@ class Answer:
     body: dict[str, object] | None = None
     after_s: float | None = None
     detail: str = ""
+
+    @property
+    def said(self) -> str:
+        """The answer for a person."""
+        if self.status is None:
+            return self.detail
+        code = "no code" if self.code is None else f"code {self.code}"
+        return f"status {self.status}, {code}: {self.detail}"
 
 
 class HecSink:
@@ -76,7 +84,8 @@ class HecSink:
         chosen = self._acks.overdue(lane) or ()
         if not chosen and not self._acks.full(lane):
             in_flight = self._acks.in_flight(lane) | {outcome.sequence for outcome in done}
-            chosen = self._fitting([queued for queued in batch if queued.sequence not in in_flight])
+            new = [queued for queued in batch if queued.sequence not in in_flight]
+            chosen = within(new, self._settings.max_batch_bytes)
         if not chosen:
             return Delivery(done, after_s=self._settings.ack_poll_s)
         delivery = self._post(lane, chosen)
@@ -89,15 +98,6 @@ class HecSink:
     def close(self) -> None:
         """Close the connections. Safe to repeat."""
         self._client.close()
-
-    def _fitting(self, batch: Sequence[Queued]) -> tuple[Queued, ...]:
-        """The longest prefix within ``max_batch_bytes``, one event at least."""
-        size = 0
-        for count, queued in enumerate(batch):
-            size += len(queued.event.body) + 1
-            if count and size > self._settings.max_batch_bytes:
-                return tuple(batch[:count])
-        return tuple(batch)
 
     def _post(self, lane: Lane, batch: tuple[Queued, ...]) -> Delivery:
         """Send one batch and say what became of it."""
@@ -115,9 +115,13 @@ class HecSink:
             if victim is not None:
                 self._log(lane, answer, events.EXPORTER_DEAD_LETTER, event_id=victim.event.event_id)
                 dead = Outcome(victim.sequence, Settlement.DEAD, answer.row.label)
-                return Delivery((dead,), Directive.REFUSED, answer.row.label, tried=len(batch))
+                return Delivery(
+                    (dead,), Directive.REFUSED, answer.row.label, tried=len(batch), said=answer.said
+                )
         self._log(lane, answer, answer.row.log)
-        return Delivery((), answer.row.directive, answer.row.label, answer.after_s, len(batch))
+        return Delivery(
+            (), answer.row.directive, answer.row.label, answer.after_s, len(batch), said=answer.said
+        )
 
     def _accepted(self, lane: Lane, batch: tuple[Queued, ...], answer: Answer) -> Delivery:
         label = answer.row.label
@@ -126,14 +130,16 @@ class HecSink:
             if ack_id is not None:
                 self._forgotten(lane, answer, self._acks.sent(lane, batch, ack_id, self._clock()))
                 self._log(lane, answer, answer.row.log)
-                return Delivery(result=label, after_s=self._settings.ack_poll_s, tried=len(batch))
+                return Delivery(
+                    result=label, after_s=self._settings.ack_poll_s, tried=len(batch), said=answer.said
+                )
             # It was accepted. Sending it again for want of an id would count its risk twice.
             self._acks.forget_overdue(lane)
             metrics.EXPORTER_ACKS.labels(result="missing").inc()
             self._log(lane, answer, events.EXPORTER_ACK_MISSING)
         self._log(lane, answer, answer.row.log)
         done = tuple(Outcome(queued.sequence, Settlement.DONE) for queued in batch)
-        return Delivery(done, result=label, tried=len(batch))
+        return Delivery(done, result=label, tried=len(batch), said=answer.said)
 
     def _forgotten(self, lane: Lane, answer: Answer, batches: int) -> None:
         if batches:
@@ -156,7 +162,7 @@ class HecSink:
                 if answer.row.action in {Action.ACCEPTED, Action.INVALID, Action.TOO_LARGE}:
                     answer = replace(answer, row=hec_answers.ACK_REPLY_UNREADABLE)
                 self._log(lane, answer, answer.row.log)
-                return Delivery((), answer.row.directive, answer.row.label, answer.after_s)
+                return Delivery((), answer.row.directive, answer.row.label, answer.after_s, said=answer.said)
             else:
                 confirmed = self._acks.confirm(int(k) for k, v in acks.items() if v is True and k.isdecimal())
                 metrics.EXPORTER_ACKS.labels(result="confirmed").inc(confirmed)
@@ -183,7 +189,7 @@ class HecSink:
         else:
             answer = _answer(reply, self._wall())
         # A server, or what poses as one, may echo what it was sent, in a status line as well as in a body.
-        return replace(answer, detail=_without(token, answer.detail)[:_DETAIL_LIMIT])
+        return replace(answer, detail=without(token, answer.detail)[:_DETAIL_LIMIT])
 
     def _log(self, lane: Lane, answer: Answer, log: events.LogEvent, **more: object) -> None:
         log(
@@ -213,12 +219,6 @@ def _answer(reply: Reply, wall_s: float) -> Answer:
         )
     after_s = hec_answers.retry_after_s(reply.retry_after, wall_s)
     return Answer(hec_answers.classify(reply.status, code), reply.status, code, body, after_s, detail)
-
-
-def _without(token: str, detail: str) -> str:
-    """The detail without the token, quoted (and so with backslashes more) or not."""
-    detail = detail.replace(token, "[redacted]")
-    return "[redacted]" if token.replace("\\", "") in detail.replace("\\", "") else detail
 
 
 def _integer(body: dict[str, object] | None, key: str) -> int | None:

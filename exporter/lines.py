@@ -68,7 +68,8 @@ def delivery(sink: str, lane: Lane, batch: Sequence[Queued], taken: int, error: 
     outcomes = tuple(Outcome(queued.sequence, Settlement.DONE) for queued in batch[:taken])
     metrics.EXPORTER_BATCH.labels(sink=sink).observe(sum(len(queued.event.body) for queued in batch))
     if error is None:
-        return Delivery(outcomes, result="accepted", tried=len(batch))
+        said = f"wrote {sum(len(queued.event.body) + 1 for queued in batch)} bytes"
+        return Delivery(outcomes, result="accepted", tried=len(batch), said=said)
     trouble = TROUBLES.get(error.errno, _ELSE)
     trouble.log(sink=sink, lane=lane, result=trouble.result, detail=error.strerror)
-    return Delivery(outcomes, trouble.directive, trouble.result, tried=len(batch))
+    return Delivery(outcomes, trouble.directive, trouble.result, tried=len(batch), said=str(error.strerror))

@@ -3,6 +3,7 @@
 The composition root fills these in: nothing here reads a file or the environment.
 """
 
+import enum
 from dataclasses import dataclass
 from typing import Final
 
@@ -106,3 +107,40 @@ class HecSettings:
             raise ValueError(
                 f"exporter.hec.ack_timeout: {self.ack_timeout_s:g}s; want 120s or more: indexing takes time"
             )
+
+
+class Layout(enum.StrEnum):
+    """Where the fields of an event stand in a log record; ``exporter.otlp.fields``."""
+
+    BODY = "body"
+    """In the body, as the JSON text that HEC is sent: in Splunk it becomes the same event."""
+    ATTRIBUTES = "attributes"
+    """Each is an attribute, and the body is the risk message."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtlpTlsSettings:
+    """PEM files: whom to believe instead of the authorities that gRPC brings along, and who we are."""
+
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OtlpSettings:
+    """Where events go over OTLP/gRPC, and how.
+
+    ``endpoint`` is ``https://collector:4317``, or ``http://`` for plain text; the port is 4317 if there is
+    none. ``token_file`` holds a bearer token alone; empty means none is sent. ``request_timeout_s`` is a
+    total: connect, send and the whole reply.
+    """
+
+    endpoint: str
+    token_file: str = ""
+    tls: OtlpTlsSettings = OtlpTlsSettings()
+    gzip: bool = True
+    request_timeout_s: float = 10.0
+    fields: Layout = Layout.BODY
+    max_batch_bytes: int = 1_000_000
+    """Of events: a collector takes messages of 4 MiB unless told otherwise, and a record adds 100 bytes."""

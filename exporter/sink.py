@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from detector.events import Lane, Outcome, Queued
@@ -33,7 +33,8 @@ class Delivery:
     label of the attempt in metrics (few values, known beforehand), empty if nothing was attempted.
     ``after_s`` is the least number of seconds to wait before a retry; with ``PROCEED`` it says when to call
     again although nothing new is queued (acknowledgements). ``tried`` counts the events of the request that
-    was answered.
+    was answered. ``said`` is the answer for a person, without a secret;
+    nothing is decided by it.
     """
 
     outcomes: tuple[Outcome, ...] = ()
@@ -41,6 +42,7 @@ class Delivery:
     result: str = ""
     after_s: float | None = None
     tried: int = 0
+    said: str = field(default="", compare=False)
 
 
 class Sink(Protocol):
@@ -48,7 +50,7 @@ class Sink(Protocol):
 
     @property
     def name(self) -> str:
-        """The kind of sink, as a metric label: ``stdout``, ``file``, ``hec``."""
+        """The kind of sink, as a metric label: ``stdout``, ``file``, ``hec``, ``otlp``."""
         ...
 
     def send(self, lane: Lane, batch: Sequence[Queued]) -> Delivery:
@@ -73,3 +75,13 @@ class Sink(Protocol):
     def close(self) -> None:
         """Release what is held. Safe to repeat. Events in flight stay unsettled, for the next process."""
         ...
+
+
+def within(batch: Sequence[Queued], size_limit_bytes: int) -> tuple[Queued, ...]:
+    """The longest prefix of a batch whose events have at most so many bytes, one event at least."""
+    size = 0
+    for count, queued in enumerate(batch):
+        size += len(queued.event.body) + 1  # what separates them
+        if count and size > size_limit_bytes:
+            return tuple(batch[:count])
+    return tuple(batch)

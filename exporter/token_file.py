@@ -53,3 +53,9 @@ class TokenFile:
             raise TokenError(f"{self._path}: {state.st_size} bytes; want one word of visible ASCII")
         self._token, self._seen = content.decode(), seen
         events.EXPORTER_TOKEN_LOADED(path=str(self._path))
+
+
+def without(token: str, text: str) -> str:
+    """The text without the token, quoted (and so with backslashes more) or not."""
+    text = text.replace(token, "[redacted]")
+    return "[redacted]" if token.replace("\\", "") in text.replace("\\", "") else text

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import urlsplit
 
+from otel_shell_detector.addresses import Endpoint
 from otel_shell_detector.keys import KEYS
 from otel_shell_detector.kinds import show
 from telemetry import events, metrics
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from otel_shell_detector.configuration import Settings
+    from otel_shell_detector.configuration import OtlpSettings, Settings
 
 _MOST_WINDOWS: Final = 4096
 """A session keeps one bit for each window of the horizon: 512 bytes of the 1 KiB that a session may cost."""
@@ -110,6 +112,34 @@ def _exporter(settings: Settings) -> Iterator[Mistake]:
             yield Mistake("exporter.hec.token_file", "got nothing; want a path, for exporter.sink is hec")
         yield from _readable("exporter.hec.token_file", hec.token_file)
         yield from _readable("exporter.hec.tls.ca_file", hec.tls.ca_file)
+    if exporter.sink == "otlp":
+        yield from _otlp(exporter.otlp)
+
+
+def _otlp(otlp: OtlpSettings) -> Iterator[Mistake]:
+    tls = otlp.tls
+    if otlp.endpoint is None:
+        yield Mistake(
+            "exporter.otlp.endpoint",
+            "got nothing; want the base URL of a collector, for exporter.sink is otlp",
+        )
+    if tls.cert_file and not tls.key_file:
+        yield Mistake(
+            "exporter.otlp.tls.key_file", "got nothing; want the key of exporter.otlp.tls.cert_file"
+        )
+    if tls.key_file and not tls.cert_file:
+        yield Mistake(
+            "exporter.otlp.tls.cert_file", "got nothing; want the certificate of exporter.otlp.tls.key_file"
+        )
+    if otlp.endpoint and not otlp.endpoint.startswith("https:") and (tls.ca_file or tls.cert_file):
+        yield Mistake(
+            "exporter.otlp.endpoint",
+            f"got {show(otlp.endpoint)}; want https://, for exporter.otlp.tls is set",
+        )
+    yield from _readable("exporter.otlp.token_file", otlp.token_file)
+    yield from _readable("exporter.otlp.tls.ca_file", tls.ca_file)
+    yield from _readable("exporter.otlp.tls.cert_file", tls.cert_file)
+    yield from _readable("exporter.otlp.tls.key_file", tls.key_file)
 
 
 def _readable(key: str, path: Path | None) -> Iterator[Mistake]:
@@ -151,6 +181,13 @@ def concerns(settings: Settings) -> Iterator[Concern]:
                 "hec_not_verified",
                 "exporter.hec.tls.insecure_skip_verify: whoever is in between can read the token",
             )
+    otlp = settings.exporter.otlp
+    if settings.exporter.sink == "otlp" and otlp.endpoint and _in_clear(otlp.endpoint):
+        token = " and the token are" if otlp.token_file else " are"
+        yield Concern(
+            "otlp_in_clear",
+            f"exporter.otlp.endpoint: {otlp.endpoint} is not https: events{token} sent unencrypted",
+        )
     for name in settings.detector.executables:
         if len(name.encode()) > _COMM and "path" not in settings.detector.match:
             yield Concern(
@@ -158,6 +195,12 @@ def concerns(settings: Settings) -> Iterator[Concern]:
                 f"detector.executables: Linux keeps {_COMM} bytes of a process's name; {show(name)} is found "
                 "only while its argument 0 goes on from them; match path too",
             )
+
+
+def _in_clear(url: str) -> bool:
+    """Whether what is sent there leaves this machine (this pod) unencrypted."""
+    parts = urlsplit(url)
+    return parts.scheme == "http" and not Endpoint(parts.hostname or "", 0).is_loopback
 
 
 def report(settings: Settings) -> None:

@@ -134,6 +134,9 @@ def _parser() -> _Parser:
     coverage.add_argument("files", nargs="+", type=Path, metavar="FILE", help="as of replay")
     coverage.add_argument("--json", action="store_true", help="as the service answers at /coverage")
     coverage.set_defaults(run=_coverage)
+    command("send-test-event", "Send a marked event in each lane and say what is answered.").set_defaults(
+        run=_send_test_event
+    )
     made = command("outbox", "See, send again or delete what was not delivered.", configured=False)
     outbox.declare(made, _configurable)
     made.set_defaults(run=_outbox)
@@ -190,6 +193,13 @@ def _coverage(options: argparse.Namespace) -> int:
     from otel_shell_detector import replay  # noqa: PLC0415  # as for serve
 
     return replay.coverage(settings, options.files, as_json=options.json)
+
+
+def _send_test_event(options: argparse.Namespace) -> int:
+    settings = _configured(options.config)
+    from otel_shell_detector import send_test_event  # noqa: PLC0415  # as for serve
+
+    return send_test_event.run(settings)
 
 
 def _outbox(options: argparse.Namespace) -> int:

@@ -247,13 +247,48 @@ class HecSettings(Section):
     """Compress requests."""
 
 
+class OtlpTlsSettings(Section):
+    """``exporter.otlp.tls``."""
+
+    ca_file: Annotated[Path | None, kinds.optional(kinds.file())] = None
+    """CA certificates that the collector's certificate is checked with, PEM. Default: those that gRPC brings
+    along."""
+    cert_file: Annotated[Path | None, kinds.optional(kinds.file())] = None
+    """Certificate chain to show to the collector, PEM. With `key_file`."""
+    key_file: Annotated[Path | None, kinds.optional(kinds.secret_file())] = None
+    """Private key of that certificate, PEM, not encrypted."""
+
+
+class OtlpSettings(Section):
+    """``exporter.otlp``: a collector that delivers to Splunk."""
+
+    endpoint: Annotated[str | None, kinds.optional(kinds.base_url())] = None
+    """Base URL of the collector's OTLP/gRPC receiver (`https://collector:4317`); without a port, 4317.
+    `http://` is plain text, and warns unless it stays on this machine. Needed by `sink: otlp`."""
+    token_file: Annotated[Path | None, kinds.optional(kinds.secret_file())] = None
+    """File with a bearer token for the collector, read again when it changes."""
+    tls: OtlpTlsSettings = OtlpTlsSettings()
+    timeout: Annotated[Duration, kinds.duration("100ms", "5m")] = Duration.parse("10s")
+    """The longest that one request may take, connecting and reply included."""
+    gzip: Annotated[bool, kinds.flag()] = True
+    """Compress requests."""
+    fields: Annotated[Literal["body", "attributes"], kinds.one_of("body", "attributes")] = "body"
+    """Where a record holds the fields of an event. `body`: in its body, as JSON; the collector's `splunk_hec`
+    exporter makes the same event of it that `sink: hec` sends. `attributes`: each as an attribute, for other
+    back ends; `splunk_hec` makes indexed fields of them (docs/delivery.md)."""
+
+
 class ExporterSettings(Section):
     """``exporter``: where findings go."""
 
-    sink: Annotated[Literal["stdout", "file", "hec"], kinds.one_of("stdout", "file", "hec")] = "stdout"
-    """`stdout`: a JSON object a line. `file`: the same into a file. `hec`: Splunk."""
+    sink: Annotated[
+        Literal["stdout", "file", "hec", "otlp"], kinds.one_of("stdout", "file", "hec", "otlp")
+    ] = "stdout"
+    """`stdout`: a JSON object a line. `file`: the same into a file. `hec`: Splunk. `otlp`: a collector that
+    delivers to Splunk. Indexes, `source` and `sourcetype` are those of `exporter.hec` for every sink."""
     file: FileSettings = FileSettings()
     hec: HecSettings = HecSettings()
+    otlp: OtlpSettings = OtlpSettings()
     redact: Annotated[tuple[str, ...], kinds.list_of(kinds.regex())] = ()
     """Regular expressions (Python's) of what to hide in command lines, beside passwords and tokens."""
 

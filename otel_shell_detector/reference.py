@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from detector.judging.outcomes import ReportKind
 from detector.types import Kind
+from exporter.probe_fields import PROBE_FIELDS
 from exporter.report_fields import REPORT_FIELDS
 from exporter.schema import FIELDS
 from otel_shell_detector.keys import DEPENDS, KEYS, Key, plain
@@ -58,6 +59,15 @@ there before it was watched, `suppressed` what a rule of the policy silenced wit
 |---|---|---|---|
 """
 
+_PROBES_HEAD: Final = """
+## Test events
+
+`send-test-event` sends one in each lane. Nothing is said to be at risk, and the score is 0.
+
+| field | type | of | meaning |
+|---|---|---|---|
+"""
+
 
 def events() -> str:
     """The reference of every field of an event, as Markdown."""
@@ -66,7 +76,8 @@ def events() -> str:
         _field(each.name, each.type, _of(each.kinds, list(ReportKind)), each.meaning)
         for each in REPORT_FIELDS
     ]
-    return "".join((_EVENTS_HEAD, *rows, _REPORTS_HEAD, *reports))
+    probes = [_field(each.name, each.type, "all", each.meaning) for each in PROBE_FIELDS]
+    return "".join((_EVENTS_HEAD, *rows, _REPORTS_HEAD, *reports, _PROBES_HEAD, *probes))
 
 
 def _field(name: str, type_: str, kinds: str, meaning: str) -> str:

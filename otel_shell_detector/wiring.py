@@ -12,8 +12,9 @@ from detector.rules import Rules
 from exporter.event import encode
 from exporter.file import FileSink
 from exporter.hec import HecSink
+from exporter.otlp import OtlpSink
 from exporter.redaction import Redactor
-from exporter.settings import EventSettings, HecSettings
+from exporter.settings import EventSettings, HecSettings, Layout, OtlpSettings, OtlpTlsSettings
 from exporter.settings import TlsSettings as HecTlsSettings
 from exporter.stdout import StdoutSink
 from otel_shell_detector.bench import Bench
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from detector.events import Event
     from detector.judging.outcomes import Telling
     from exporter.sink import Sink
+    from otel_shell_detector.configuration import OtlpSettings as OtlpSection
     from otel_shell_detector.configuration import Settings
     from store.seams import Store
 
@@ -88,8 +90,13 @@ def selection(settings: Settings) -> Selection:
 
 def encoder(settings: Settings) -> Callable[[Telling], Event]:
     """From tellings to events."""
+    return partial(encode, settings=event_settings(settings))
+
+
+def event_settings(settings: Settings) -> EventSettings:
+    """What an event says of itself, and where it goes."""
     hec, risk = settings.exporter.hec, settings.risk
-    event_settings = EventSettings(
+    return EventSettings(
         risk_name=risk.name,
         message=risk.message,
         impact=risk.impact,
@@ -100,7 +107,6 @@ def encoder(settings: Settings) -> Callable[[Telling], Event]:
         source=hec.source or "",
         sourcetype=hec.sourcetype,
     )
-    return partial(encode, settings=event_settings)
 
 
 def server_settings(settings: Settings) -> ServerSettings:
@@ -147,6 +153,20 @@ def sink(settings: Settings) -> Sink:
             clock=time.monotonic,
             wall=time.time,
         )
+    if exporter.sink == "otlp":
+        return OtlpSink(_otlp_settings(exporter.otlp))
     if exporter.file.path and exporter.sink == "file":
         return FileSink(exporter.file.path)
     return StdoutSink()
+
+
+def _otlp_settings(otlp: OtlpSection) -> OtlpSettings:
+    tls = otlp.tls
+    return OtlpSettings(
+        endpoint=otlp.endpoint or "",
+        token_file=str(otlp.token_file or ""),
+        tls=OtlpTlsSettings(str(tls.ca_file or ""), str(tls.cert_file or ""), str(tls.key_file or "")),
+        gzip=otlp.gzip,
+        request_timeout_s=otlp.timeout.seconds,
+        fields=Layout(otlp.fields),
+    )

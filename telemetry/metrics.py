@@ -144,7 +144,8 @@ RECEIVER_HEALTH_CHECKS: Final = _counter(
 RECEIVER_TLS_HANDSHAKES: Final = _counter("receiver_tls_handshakes", "TLS handshakes begun by clients.")
 RECEIVER_TLS_REFUSED: Final = _counter(
     "receiver_tls_refused",
-    "TLS handshakes that failed. Those that a client left without a word are in none of the reasons.",
+    "TLS handshakes that failed. Those that a client left without a word are in none of the reasons. With "
+    "exporter.sink: otlp, failed handshakes with its collector are among them.",
     "reason",
     reason="no_certificate, certificate_expired, certificate_not_yet_valid, certificate_untrusted,"
     " tls_too_old, not_tls, refused_by_client (it does not trust our certificate), other",
@@ -312,7 +313,7 @@ JOURNAL_BYTES: Final = _gauge(
 )
 # --- exporter
 _LANES: Final = "risk, context, audit"
-_SINKS: Final = "stdout, file, hec"
+_SINKS: Final = "stdout, file, hec, otlp"
 EXPORTER_DELIVERED: Final = _counter(
     "exporter_events_delivered",
     "Events that the receiver accepted (acknowledged, in that mode).",
@@ -327,7 +328,8 @@ EXPORTER_ATTEMPTS: Final = _counter(
     "result",
     sink=_SINKS,
     lane=_LANES,
-    result="accepted, or a label of a row of exporter/hec_answers.py or exporter/lines.py",
+    result="accepted, or a label of a row of exporter/hec_answers.py, exporter/otlp_answers.py or "
+    "exporter/lines.py",
 )
 EXPORTER_DEAD_LETTERS: Final = _counter(
     "exporter_dead_letters",
@@ -335,7 +337,8 @@ EXPORTER_DEAD_LETTERS: Final = _counter(
     "lane",
     "reason",
     lane=_LANES,
-    reason="event_invalid, event_field_missing, event_field_blank, fields_invalid, too_large",
+    reason="event_invalid, event_field_missing, event_field_blank, fields_invalid, too_large; "
+    "of OTLP: invalid_argument, records_rejected, and event_invalid if it is no envelope",
 )
 EXPORTER_LANE_STATE: Final = _gauge(
     "exporter_lane_state",
@@ -421,7 +424,7 @@ CONFIGURATION_CONCERNS: Final = _gauge(
     "configuration_concerns",
     "1 for what is unwise in the running configuration; the log says more at the start.",
     "concern",
-    concern="receiver_open, receiver_token_in_clear, hec_token_in_clear, hec_not_verified, "
+    concern="receiver_open, receiver_token_in_clear, hec_token_in_clear, hec_not_verified, otlp_in_clear, "
     "executable_too_long",
 )
 HTTP_REQUESTS: Final = _counter(

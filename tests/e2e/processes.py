@@ -153,6 +153,41 @@ def _value(any_value: Any) -> Any:
     return value
 
 
+class Gateway:
+    """The collector of ``docs/gateway.yaml``, delivering to a HEC server."""
+
+    def __init__(self, started: Started, splunk_port: int) -> None:
+        self.port = free_port()
+        self._started = started
+        self._environment = dict(os.environ) | {
+            "OTLP_ENDPOINT": f"127.0.0.1:{self.port}",
+            "SPLUNK_URL": f"http://127.0.0.1:{splunk_port}",
+            "SPLUNK_TOKEN": "00000000-0000-0000-0000-000000000000",
+        }
+        self.start()
+
+    @property
+    def url(self) -> str:
+        """What ``exporter.otlp.endpoint`` is told."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it; again, with the same port, after it has ended."""
+        collector: list[str | bytes | Path] = [
+            peer("collector-gateway"),
+            "--config",
+            ROOT / "docs/gateway.yaml",
+        ]
+        no_metrics = "--set=service::telemetry::metrics::level=none"  # they would listen on one port for all
+        self._process = self._started.start("gateway", [*collector, no_metrics], self._environment)
+        until("the gateway listens", lambda: listens(self.port), 30)
+
+    def kill(self) -> None:
+        """SIGKILL; returns when it is gone."""
+        self._process.kill()
+        self._process.wait(timeout=25)
+
+
 class Hec(Protocol):
     """A HEC server, as a service sees it."""
 

@@ -1,4 +1,4 @@
-"""A scripted HEC server, a token for it, and log events to look at."""
+"""A scripted HEC server, a scripted collector, a token for it, and log events to look at."""
 
 import os
 import shutil
@@ -15,6 +15,7 @@ from exporter.hec import HecSink
 from exporter.settings import HecSettings
 from tests.exporter.outbox import Clock
 from tests.exporter.scripted_hec import TOKEN, ScriptedHec
+from tests.exporter.scripted_otlp import ScriptedOtlp
 
 WALL_S = 1_795_488_000.0
 
@@ -23,6 +24,12 @@ WALL_S = 1_795_488_000.0
 def server() -> Iterator[ScriptedHec]:
     with ScriptedHec() as server:
         yield server
+
+
+@pytest.fixture
+def collector() -> Iterator[ScriptedOtlp]:
+    with ScriptedOtlp() as collector:
+        yield collector
 
 
 @pytest.fixture

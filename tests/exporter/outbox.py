@@ -24,7 +24,7 @@ def event(number: int, lane: Lane = Lane.RISK, padding: int = 0) -> Event:
     body = {
         "time": number,
         "index": lane.value,
-        "event": {"event_id": f"{lane}-{number}", "padding": "x" * padding},
+        "event": {"event_id": f"{lane}-{number}", "kind": "opened", "padding": "x" * padding},
     }
     return Event(lane, f"{lane}-{number}", json.dumps(body).encode())
 

@@ -223,7 +223,8 @@ class ScriptedHec:
 
     def _index(self, request: Request) -> Answer:
         for at, envelope in enumerate(request.events):
-            if code := self.refused.get(envelope["event"]["event_id"]):
+            event = envelope["event"]  # of a collector: a text
+            if code := isinstance(event, dict) and self.refused.get(event["event_id"]):
                 before = at if self.takes_before else 0
                 return refusal(400, code, at if self.numbered else None, takes=before)
         body: dict[str, Any] = {"text": "Success", "code": 0}

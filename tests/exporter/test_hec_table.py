@@ -15,8 +15,9 @@ import pytest
 
 from detector.events import Lane
 from exporter import hec_answers
+from exporter.answers import Action, Row
 from exporter.hec import HecSink
-from exporter.hec_answers import Action, Row, classify
+from exporter.hec_answers import classify
 from exporter.sink import Directive
 from telemetry.metrics import REGISTRY
 from tests.exporter.outbox import Clock, Outbox, event, queue, run

@@ -7,18 +7,22 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
 import pytest
 
 from detector.events import Lane, Outcome, Settlement
 from exporter.file import FileSink
 from exporter.hec import HecSink
 from exporter.lanes import PaceSettings
-from exporter.settings import HecSettings
+from exporter.otlp import OtlpSink
+from exporter.settings import HecSettings, OtlpSettings
 from exporter.sink import Directive, Sink
 from exporter.stdout import StdoutSink
 from telemetry.metrics import REGISTRY
 from tests.exporter.outbox import Clock, Outbox, event, queue, run
 from tests.exporter.scripted_hec import TOKEN, Answer, ScriptedHec
+from tests.exporter.scripted_otlp import Answer as OtlpAnswer
+from tests.exporter.scripted_otlp import ScriptedOtlp
 
 
 @dataclass
@@ -97,11 +101,25 @@ def hec_bench(stack: ExitStack, directory: Path, *, ack: bool) -> Bench:
     )
 
 
+def otlp_bench(stack: ExitStack, _: Path) -> Bench:
+    """A collector that cannot take more."""
+    server = stack.enter_context(ScriptedOtlp())
+    full = OtlpAnswer(grpc.StatusCode.UNAVAILABLE, "data refused due to high memory usage")
+    return Bench(
+        OtlpSink(OtlpSettings(server.url)),
+        Clock(),
+        lambda: server.ids,
+        lambda: server.script.extend([full] * 50),
+        server.script.clear,
+    )
+
+
 BENCHES: dict[str, Callable[[ExitStack, Path], Bench]] = {
     "stdout": stdout_bench,
     "file": file_bench,
     "hec": lambda stack, directory: hec_bench(stack, directory, ack=False),
     "hec-ack": lambda stack, directory: hec_bench(stack, directory, ack=True),
+    "otlp": otlp_bench,
 }
 
 

@@ -208,12 +208,28 @@ TLS = ReceiverTlsSettings(cert_file=Path("/c"), key_file=Path("/k"))
         ({"exporter": {"sink": "hec", "hec": {"url": "http://splunk:8088"}}}, ["hec_token_in_clear"]),
         ({"exporter": {"sink": "hec", "hec": {"url": "https://splunk:8088"}}}, []),
         ({"exporter": {"sink": "hec", "hec": {"tls": {"insecure_skip_verify": True}}}}, ["hec_not_verified"]),
+        ({"exporter": {"otlp": {"endpoint": "http://collector:4317"}}}, []),
+        ({"exporter": {"sink": "otlp", "otlp": {"endpoint": "http://collector:4317"}}}, ["otlp_in_clear"]),
+        ({"exporter": {"sink": "otlp", "otlp": {"endpoint": "http://localhost"}}}, []),
+        ({"exporter": {"sink": "otlp", "otlp": {"endpoint": "http://[::1]:4317"}}}, []),
+        ({"exporter": {"sink": "otlp", "otlp": {"endpoint": "https://collector:4317"}}}, []),
         ({"detector": DetectorSettings(executables=("a" * 15, "b" * 16))}, ["executable_too_long"]),
         ({"detector": DetectorSettings(executables=("b" * 16,), match=("name", "path"))}, []),
     ],
 )
 def test_what_works_but_is_unwise_is_told(sections: dict[str, object], names: list[str]) -> None:
     assert concerns(**sections) == names
+
+
+@pytest.mark.parametrize(
+    ("more", "what"), [({}, "events are"), ({"token_file": "/t"}, "events and the token are")]
+)
+def test_what_goes_to_a_collector_in_clear_is_told(more: dict[str, str], what: str) -> None:
+    otlp = {"endpoint": "http://collector:4317", **more}
+    [concern] = checks.concerns(Settings.model_validate({"exporter": {"sink": "otlp", "otlp": otlp}}))
+    assert concern.text == (
+        f"exporter.otlp.endpoint: http://collector:4317 is not https: {what} sent unencrypted"
+    )
 
 
 def test_concerns_move_a_metric(logging_restored: None) -> None:

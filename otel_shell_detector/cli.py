@@ -19,6 +19,7 @@ from otel_shell_detector.configuration import LogSettings
 from otel_shell_detector.keys import plain
 from otel_shell_detector.kinds import one_line
 from otel_shell_detector.policies import file as policies
+from otel_shell_detector.search import times
 from otel_shell_detector.sources import ConfigurationError, load
 from otlp_receiver import core_log
 from telemetry import events, metrics
@@ -102,11 +103,13 @@ def _parser() -> _Parser:
         "--close-at-end", action="store_true", help="close what is open at the end of the files"
     )
     replay.add_argument("--policy", type=Path, metavar="FILE", help="not available in this version")
-    replay.add_argument("--search-exact", action="store_true", help="not available in this version")
-    replay.add_argument("--earliest", metavar="T", help="with --search-exact: the first time that counts")
     replay.add_argument(
-        "--latest", metavar="T", help="with --search-exact: the first time that no longer counts"
+        "--search-exact", action="store_true", help="print the rows of the scheduled search instead of events"
     )
+    for bound, what in (("--earliest", "that counts"), ("--latest", "that no longer counts")):
+        replay.add_argument(
+            bound, metavar="T", help=f"with --search-exact: the first time {what}: {times.FORMS}"
+        )
     replay.set_defaults(run=_replay)
     coverage = command("coverage", "Say how well the nodes in files that the collector wrote can be seen.")
     coverage.add_argument("files", nargs="+", type=Path, metavar="FILE", help="as of replay")
@@ -141,9 +144,10 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    for option, given in (("--search-exact", options.search_exact), ("--policy", options.policy is not None)):
-        if given:
-            raise ConfigurationError(f"{option}: not available in this version")
+    if options.policy is not None:
+        raise ConfigurationError("--policy: not available in this version")
+    if options.search_exact:
+        return _search(options)
     for option, given in (("--earliest", options.earliest), ("--latest", options.latest)):
         if given is not None:
             raise ConfigurationError(f"{option}: want --search-exact with it")
@@ -151,6 +155,18 @@ def _replay(options: argparse.Namespace) -> int:
     from otel_shell_detector import replay  # noqa: PLC0415  # as for serve
 
     return replay.replay(settings, options.files, close_at_end=options.close_at_end)
+
+
+def _search(options: argparse.Namespace) -> int:
+    if options.close_at_end:
+        raise ConfigurationError(
+            "--close-at-end: the search has no sessions; leave it out with --search-exact"
+        )
+    within = times.bounds(options.earliest, options.latest)
+    settings = _configured(options.config)
+    from otel_shell_detector.search import command  # noqa: PLC0415  # as for serve
+
+    return command.search(settings, options.files, within)
 
 
 def _coverage(options: argparse.Namespace) -> int:

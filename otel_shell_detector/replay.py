@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Protocol
 
 from detector.detector import Detector
 from detector.types import Arrival, NodeId, Record
@@ -45,7 +45,7 @@ class Replay:
     def feed(self, body: bytes) -> None:
         """Take one serialized request. Raises :class:`UnreadableRequest`."""
         for record in read_request(body, self._selection, self._detector).records:
-            now_ns = max(self._now.get(record.node, 0), _latest(record))
+            now_ns = max(self._now.get(record.node, 0), latest_ns(record))
             self._now[record.node] = now_ns
             arrival = Arrival(record, now_ns, now_ns)
             self._detector.feed(arrival, self._store.look_up(self._detector.unknown(record)))
@@ -77,14 +77,15 @@ class Replay:
         return max(self._now.values(), default=0)
 
 
-def _latest(record: Record) -> int:
+def latest_ns(record: Record) -> int:
+    """The time of a record's latest sample, 0 without one."""
     return max((*record.probe_times_ns, *(sample.time_ns for sample in record.samples)), default=0)
 
 
 def replay(settings: Settings, files: Sequence[Path], *, close_at_end: bool = False) -> int:
     """Print the events of captures, one after the other; the exit status is 1 if anything was damaged."""
     run = Replay(settings, sys.stdout.buffer)
-    status = _feed_files(run, files)
+    status = feed_files(run, files)
     run.finish(close_sessions=close_at_end)
     sys.stdout.buffer.flush()
     return status
@@ -94,7 +95,7 @@ def coverage(settings: Settings, files: Sequence[Path], *, as_json: bool = False
     """Print how well the nodes of captures could be seen; the exit status is as of :func:`replay`."""
     with Path(os.devnull).open("wb") as nowhere:
         run = Replay(settings, nowhere)
-        status = _feed_files(run, files)
+        status = feed_files(run, files)
         run.finish(close_sessions=False)
     nodes = run.coverage()
     text = f"{json.dumps(described(nodes), indent=2)}\n" if as_json else table(nodes)
@@ -102,7 +103,15 @@ def coverage(settings: Settings, files: Sequence[Path], *, as_json: bool = False
     return status
 
 
-def _feed_files(run: Replay, files: Sequence[Path]) -> int:
+class Reader(Protocol):
+    """Who takes requests."""
+
+    def feed(self, body: bytes) -> None:
+        """Take one serialized request. Raises :class:`UnreadableRequest`."""
+
+
+def feed_files(run: Reader, files: Sequence[Path]) -> int:
+    """Feed captures, one after the other; what is damaged is told, and makes the exit status 1."""
     status = 0
     for path in files:
         try:
@@ -119,7 +128,7 @@ def _feed_files(run: Replay, files: Sequence[Path]) -> int:
     return status
 
 
-def _take(run: Replay, item: Request | Damaged | OtherSignal) -> str:
+def _take(run: Reader, item: Request | Damaged | OtherSignal) -> str:
     """Feed an item; return what there is to complain of."""
     if isinstance(item, Damaged):
         return f"offset {item.offset}: {item.reason}"

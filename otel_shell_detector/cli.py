@@ -115,6 +115,13 @@ def _parser() -> _Parser:
     coverage.add_argument("files", nargs="+", type=Path, metavar="FILE", help="as of replay")
     coverage.add_argument("--json", action="store_true", help="as the service answers at /coverage")
     coverage.set_defaults(run=_coverage)
+    compare = command(
+        "compare", "Hold the detector against the hourly search, over files that the collector wrote."
+    )
+    compare.add_argument("files", nargs="+", type=Path, metavar="FILE", help="as of replay")
+    compare.add_argument("--json", action="store_true", help="as JSON instead of a table")
+    compare.add_argument("--html", type=Path, metavar="FILE", help="write a page with a picture there too")
+    compare.set_defaults(run=_compare)
     made = command("outbox", "See, send again or delete what was not delivered.", configured=False)
     outbox.declare(made, _configurable)
     made.set_defaults(run=_outbox)
@@ -174,6 +181,13 @@ def _coverage(options: argparse.Namespace) -> int:
     from otel_shell_detector import replay  # noqa: PLC0415  # as for serve
 
     return replay.coverage(settings, options.files, as_json=options.json)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    settings = _configured(options.config)
+    from otel_shell_detector.comparison import command  # noqa: PLC0415  # as for serve
+
+    return command.run(settings, options.files, options.html, as_json=options.json)
 
 
 def _outbox(options: argparse.Namespace) -> int:

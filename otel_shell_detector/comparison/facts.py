@@ -65,6 +65,7 @@ class Facts:
             self.line = self.line or sample.command_line.text
         for point, held in zip(sample.points, indexed, strict=True):
             self.memory |= point.metric is Metric.MEMORY
+            self.note(held)
             reason = points.invalid_reason(point)
             if reason is None:
                 self._keep(point, rules)
@@ -78,19 +79,18 @@ class Facts:
         known = self.windows.get(number, b"")
         self.windows[number], _ = points.merge(known, [point])
         self.repeated += points.size(self.windows[number]) == points.size(known)
-        if point.value:
-            self.seen(point.time_ns)
 
-    def seen(self, time_ns: int) -> None:
-        """It has a positive point at that time."""
-        self.first_ns = min(self.first_ns or time_ns, time_ns)
-        self.last_ns = max(self.last_ns, time_ns)
+    def note(self, point: IndexedPoint) -> None:
+        """Take a point as the index holds it: it shows the shell if it is positive."""
+        if point.is_positive:
+            self.first_ns = min(self.first_ns or point.time_ns, point.time_ns)
+            self.last_ns = max(self.last_ns, point.time_ns)
 
     def share(self, row: RowId, point: IndexedPoint, rules: Rules) -> None:
         """The search takes a point of it into a row."""
         found = self.shares.setdefault(row, Share())
         found.bins.add(point.time_ns // BIN_NS)
-        if point.value is not None and point.value > 0:
+        if point.is_positive:
             found.positive.add(point.time_ns // BIN_NS)
         self.window_runs.add((point.time_ns // rules.window_ns, row.run_ns))
 

@@ -108,8 +108,7 @@ class Observer:
             for point in indexed:
                 if point.counts:
                     facts = self._observed.strangers.setdefault(point.fields, Facts())
-                    if point.value is not None and point.value > 0:
-                        facts.seen(point.time_ns)
+                    facts.note(point)
                     self._search(point, point.time_ns, facts)
             return
         node, samples = read

@@ -23,10 +23,10 @@ _STYLE: Final = """
   --shade: #f3f5f8; --detector: #0a7d4b; --search: #b4540a; --life: #7a9cc6; }
 @media (prefers-color-scheme: dark) { :root { --text: #e6edf3; --soft: #9aa4ae; --line: #3a424b;
   --back: #14181d; --shade: #1d232a; --detector: #3fc98a; --search: #f0994a; --life: #56779f; } }
-body { margin: 2rem auto; max-width: 76rem; padding: 0 1rem; color: var(--text); background: var(--back);
+body { margin: 2rem auto; max-width: 80rem; padding: 0 1rem; color: var(--text); background: var(--back);
   font: 15px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-p.note, .time, figcaption { color: var(--soft); }
+p.note, figcaption { color: var(--soft); }
 figure { margin: 1rem 0; } svg { width: 100%; height: auto; font: 12px system-ui, sans-serif; }
 svg text { fill: var(--text); } svg .time { fill: var(--soft); } .label { font-family: monospace; }
 .tick { stroke: var(--line); } .after { fill: var(--shade); } .wait { stroke: var(--line); }
@@ -37,24 +37,17 @@ svg text { fill: var(--text); } svg .time { fill: var(--soft); } .label { font-f
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; }
 th, td { padding: .35rem .6rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 th { background: var(--shade); font-weight: 600; }
-td.number, th.number { text-align: right; white-space: nowrap; }
+td.number { text-align: right; } td.number, td.time { white-space: nowrap; } td.which { min-width: 20rem; }
 code { font-size: .9em; overflow-wrap: anywhere; } td ul { margin: 0; padding-left: 1.1em; }
 """
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-_HEADS: Final = (
-    ("first sample, UTC", ""),
-    ("node", ""),
-    ("pid", "number"),
-    ("name", ""),
-    ("command line", ""),
-    ("detector", "number"),
-    ("search", "number"),
-    ("cpu: detector", "number"),
-    ("search", "number"),
-    ("memory: detector", "number"),
-    ("search", "number"),
-    ("why they differ", ""),
-)
+_HEAD: Final = """<thead>
+<tr><th rowspan="2">first sample, UTC</th><th rowspan="2">node</th>
+<th rowspan="2">shell, and why the two differ</th>
+<th colspan="2">latency</th><th colspan="2">cpu</th><th colspan="2">memory</th></tr>
+<tr><th>detector</th><th>search</th><th>detector</th><th>search</th><th>detector</th><th>search</th></tr>
+</thead>"""
+_CLASSES: Final = ("time", "time", "which", *["number"] * 6)
 
 
 def page(found: Comparison, files: Sequence[str]) -> str:
@@ -96,13 +89,12 @@ def _key(which: str, text: str) -> str:
 
 
 def _table(shells: Iterable[Shell], kind: str) -> Iterator[str]:
-    heads = "".join(f'<th class="{which}">{name}</th>' for name, which in _HEADS)
-    yield f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>'
+    yield f'<div class="wide"><table>{_HEAD}<tbody>'
     for shell in shells:
-        cells = "".join(
-            f'<td class="{which}">{cell}</td>' for cell, (_, which) in zip(_cells(shell), _HEADS, strict=True)
+        cells = (
+            f'<td class="{which}">{cell}</td>' for cell, which in zip(_cells(shell), _CLASSES, strict=True)
         )
-        yield f'<tr class="{kind}">{cells}</tr>'
+        yield f'<tr class="{kind}">{"".join(cells)}</tr>'
     yield "</tbody></table></div>"
 
 
@@ -112,16 +104,14 @@ def _cells(shell: Shell) -> tuple[str, ...]:
     return (
         moment(shell.first_ns) if shell.first_ns else "-",
         _shown(shell.name.node),
-        _shown(shell.name.pid),
-        _shown(shell.name.name),
-        f"<code>{_shown(shell.line)}</code>",
+        f"<b>{_shown(f'{shell.name.pid} {shell.name.name}')}</b> <code>{_shown(shell.line)}</code>"
+        + (f"<ul>{why}</ul>" if why else ""),
         span(told.latency_ns) if told else "-",
         "<br>".join(span(each.latency_ns) for each in reported) or "-",
         average(told.cpu if told else None),
         "<br>".join(average(each.cpu) for each in reported) or "-",
         average(told.memory if told else None),
         "<br>".join(average(each.memory) for each in reported) or "-",
-        f"<ul>{why}</ul>" if why else "",
     )
 
 

@@ -152,7 +152,7 @@ def _of_session(
         differs=_differs(told, reported),
         sessions=sessions,
         merged=max((holders.in_bins_of(facts), *(each.shells for each in reported))),
-        runs=len(reported),
+        rows=len(reported),
         name=shell_id.name,
         untracked=session is not None and session.closed.reason is CloseReason.UNTRACKED,
         span=session.closed.span if session is not None else None,
@@ -181,7 +181,7 @@ def _of_session(
 def _of_strangers(observed: Observed, holders: Holders) -> Iterator[Shell]:
     for key, facts in observed.strangers.items():
         reported = _reported(observed, holders, facts, (facts.first_ns, facts.last_ns))
-        case = Case(facts=facts, rules=observed.rules, stranger=True, runs=len(reported))
+        case = Case(facts=facts, rules=observed.rules, stranger=True, rows=len(reported))
         name = Name(key.cluster, key.node, key.host, key.pid, key.name, 0, 0)
         yield Shell(name, "", facts.first_ns, facts.last_ns, None, reported, reasons(case))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from detector.counts import Count
+from otel_shell_detector.comparison.words import many
 from otel_shell_detector.search.spl import BIN_NS, EXECUTABLES
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Cause(enum.StrEnum):
     REPEATED_POINT = "repeated_point"
     MISSING_ATTRIBUTE = "missing_attribute"
     OTHER_LABELS = "other_labels"
-    SEVERAL_RUNS = "several_runs"
+    SEVERAL_ROWS = "several_rows"
     BIN_EDGE = "bin_edge"
     WINDOW_LENGTH = "window_length"
     AFTER_RUN = "after_run"
@@ -51,8 +52,8 @@ class Why(NamedTuple):
 class Case:
     """What is asked of a shell.
 
-    ``told``: the detector sees it; ``runs``: how many of the search do. ``merged``: how many shells its row
-    holds. ``sessions``: how many the shell has. ``span``: the statistics of the detector. ``stranger``: the
+    ``told``: the detector sees it; ``rows``: how many of the search hold it. ``merged``: how many shells its
+    row holds. ``sessions``: how many the shell has. ``span``: the detector's statistics. ``stranger``: the
     detector reads no shell there.
     """
 
@@ -62,7 +63,7 @@ class Case:
     differs: bool = True
     sessions: int = 0
     merged: int = 0
-    runs: int = 0
+    rows: int = 0
     name: str = ""
     untracked: bool = False
     span: Span | None = None
@@ -87,7 +88,7 @@ def _stranger(case: Case) -> Iterator[Why]:
 
 def _found(case: Case) -> Iterator[Why]:
     facts = case.facts
-    if not case.told and not case.runs and not facts.first_ns:
+    if not case.told and not case.rows and not facts.first_ns:
         yield from _without_evidence(facts)
         return
     if case.name not in EXECUTABLES:
@@ -141,18 +142,18 @@ def _of_points(facts: Facts) -> Iterator[Why]:
 def _of_runs(case: Case) -> Iterator[Why]:
     facts = case.facts
     if facts.too_late:
+        its, them = ("its", "it") if facts.too_late == 1 else ("their", "them")
         yield Why(
             Cause.AFTER_RUN,
-            f"{_points(facts.too_late)} that came after the run over their time: no run sees them",
+            f"{_points(facts.too_late)} that came after the run over {its} time: no run sees {them}",
         )
-    if case.runs > 1:
+    if case.rows > 1:
         yield Why(
-            Cause.SEVERAL_RUNS, f"{case.runs} runs of the search report it, each with averages of its own"
+            Cause.SEVERAL_ROWS, f"{case.rows} rows of the search report it, each with averages of its own"
         )
     if facts.cut_windows:
-        yield Why(
-            Cause.BIN_EDGE, f"the range of a run ends inside of {facts.cut_windows} windows of the detector"
-        )
+        windows = many(facts.cut_windows, "window")
+        yield Why(Cause.BIN_EDGE, f"the range of a run ends inside of {windows} of the detector")
 
 
 def _of_the_detector(case: Case) -> Iterator[Why]:
@@ -179,4 +180,4 @@ def _lost_points(case: Case) -> bool:
 
 
 def _points(how_many: int, which: str = "") -> str:
-    return " ".join((f"{how_many}", *which.split(), "point" if how_many == 1 else "points"))
+    return many(how_many, f"{which} point".strip())

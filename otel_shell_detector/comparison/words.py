@@ -53,7 +53,7 @@ def summary(found: Comparison) -> list[str]:
         f"{many(len(found.shells), 'shell')}: the detector sees {len(told)}; "
         f"the search sees {len(reported)}, in {many(rows, 'row')} of {many(len(found.runs), 'run')}"
         + (f" ({runs})" if 0 < len(found.runs) <= 2 else ""),  # noqa: PLR2004  # as many as a line holds
-        f"Behind the first positive sample: the detector {_latencies(told)}, the search {_latencies(reported)}",
+        f"Behind its first positive sample: detector {_latencies(told)}, search {_latencies(reported)}",
     ]
 
 

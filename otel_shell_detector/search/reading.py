@@ -74,6 +74,11 @@ class IndexedPoint(NamedTuple):
         )
 
     @property
+    def is_positive(self) -> bool:
+        """Whether it shows that something runs."""
+        return self.value is not None and self.value > 0 and self.time_ns > 0
+
+    @property
     def missing(self) -> tuple[str, ...]:
         """The by-fields that it lacks."""
         return tuple(name for name, text in zip(BY_FIELDS, self.fields, strict=True) if not text)

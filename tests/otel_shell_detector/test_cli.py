@@ -138,6 +138,7 @@ def test_what_comes_later_is_refused_by_name(
                 "check-config",
                 "replay",
                 "coverage",
+                "compare",
                 "outbox",
                 "config-reference",
                 "version",

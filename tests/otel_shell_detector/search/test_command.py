@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 from pathlib import Path
 
 import pytest
 
+from otel_shell_detector.captures import Request, requests
 from otel_shell_detector.cli import main
+from otel_shell_detector.search.command import SearchRun
+from otel_shell_detector.search.spl import Search
 
 TESTS = Path(__file__).parents[2]
 CAPTURE = str(TESTS / "captures" / "worker-1.pb")
 EXPECTED = (TESTS / "expectations" / "worker-1.search.jsonl").read_text("utf-8")
+PIDS = ["181", "183", "197", "199", "200", "201", "23", "231", "649"]
 FIELDS = [
     "host",
     "k8s.cluster.name",
@@ -128,3 +133,17 @@ def test_the_help_says_how_a_time_is_written(capsys: pytest.CaptureFixture[str])
         main(["replay", "--help"])
     text = " ".join(capsys.readouterr().out.split())
     assert "the first time that counts: epoch seconds or RFC 3339 with a zone, at most nine decimals" in text
+
+
+def test_what_is_kept_does_not_grow_with_the_points() -> None:
+    bodies = [item.body for item in requests(Path(CAPTURE)) if isinstance(item, Request)]
+    sizes = []
+    for times in (1, 40):
+        search = Search()
+        run = SearchRun(search, max_resources=1000)
+        for body in bodies * times:
+            run.feed(body)
+        sizes.append(len(pickle.dumps(search)))
+        assert [row.key.pid for row in search.rows()] == PIDS
+    # A sum of 40 times as many points has a few more digits.
+    assert sizes[1] < 1.02 * sizes[0]

@@ -63,7 +63,7 @@ class Observer:
         self._store = MemoryStore()
         self._boots: dict[NodeId, BootTime] = {}
         self._now: dict[NodeId, int] = {}
-        self._opened: dict[str, Finding] = {}
+        self._told: dict[Kind, dict[str, Finding]] = {kind: {} for kind in Kind}
         self._observed = Observed(rules)
 
     def feed(self, body: bytes) -> None:
@@ -89,16 +89,16 @@ class Observer:
         self._hear(self._detector.take_step())
         self._detector.finish(close_sessions=True)
         self._hear(self._detector.take_step())
+        opened = self._told[Kind.OPENED]
+        for session_id, closed in self._told[Kind.CLOSED].items():
+            session = Session(opened[session_id], closed)
+            self._observed.sessions.setdefault(closed.shell, []).append(session)
         return self._observed
 
     def _hear(self, step: Step) -> None:
         self._store.commit(Commit(rows=step.rows))
         for finding in step.findings:
-            if finding.kind is Kind.OPENED:
-                self._opened[finding.session_id] = finding
-            elif finding.kind is Kind.CLOSED:
-                session = Session(self._opened.pop(finding.session_id), finding)
-                self._observed.sessions.setdefault(finding.shell, []).append(session)
+            self._told[finding.kind][finding.session_id] = finding
 
     def _look(self, frame: bytes, init_starts: dict[NodeId, int]) -> None:
         """See what the index holds of a frame, and of which shells that is."""
@@ -106,7 +106,7 @@ class Observer:
         read = decode_safely(frame, self._selection, Tally())
         if read is None:
             for point in indexed:
-                if point.counts:
+                if point.counted is not None:
                     facts = self._observed.strangers.setdefault(point.fields, Facts())
                     facts.note(point)
                     self._search(point, point.time_ns, facts)
@@ -121,17 +121,18 @@ class Observer:
             facts.see(sample, own, self._observed.rules)
             for point in own:
                 facts.relabelled |= not point.missing and point.fields != _row_of(shell_id)
-                if point.counts:
-                    self._search(point, self._now[node], facts)
+                self._search(point, self._now[node], facts)
 
     def _search(self, point: IndexedPoint, arrived_ns: int, facts: Facts) -> None:
-        run_ns = run_of(point.time_ns)
+        value, run_ns = point.counted, run_of(point.time_ns)
+        if value is None:
+            return
         if arrived_ns >= run_ns:
             facts.too_late += 1
-        elif point.value is not None:
-            search = self._observed.searches.setdefault(run_ns, Search())
-            search.add(point.fields, point.metric, point.time_ns, point.value)
-            facts.share(RowId(run_ns, point.fields), point, self._observed.rules)
+            return
+        search = self._observed.searches.setdefault(run_ns, Search())
+        search.add(point.fields, point.metric, point.time_ns, value)
+        facts.share(RowId(run_ns, point.fields), point, self._observed.rules)
 
 
 def _row_of(shell: ShellId) -> Key:

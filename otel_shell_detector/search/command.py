@@ -32,8 +32,8 @@ class SearchRun:
     def feed(self, body: bytes) -> None:
         """Take one serialized request. Raises :class:`otlp_receiver.wire.UnreadableRequest`."""
         for point in read_points(body, self._max_resources):
-            if point.counts and point.value is not None:
-                self._search.add(point.fields, point.metric, point.time_ns, point.value)
+            if (value := point.counted) is not None:
+                self._search.add(point.fields, point.metric, point.time_ns, value)
 
 
 def search(settings: Settings, files: Sequence[Path], within: tuple[int | None, int | None]) -> int:

@@ -64,14 +64,10 @@ class IndexedPoint(NamedTuple):
     value: float | None
 
     @property
-    def counts(self) -> bool:
-        """Whether the search takes it, bounds aside."""
-        return (
-            self.value is not None
-            and self.time_ns > 0
-            and self.fields.name in EXECUTABLES
-            and all(self.fields)
-        )
+    def counted(self) -> float | None:
+        """Its value if the search takes it, bounds aside; else ``None``."""
+        taken = self.time_ns > 0 and self.fields.name in EXECUTABLES and all(self.fields)
+        return self.value if taken else None
 
     @property
     def is_positive(self) -> bool:

@@ -69,12 +69,12 @@ def test_every_point_of_the_two_metrics_is_read_as_it_is() -> None:
 def test_what_is_no_number_is_no_measurement(value: bytes, flags: int, held: float | None) -> None:
     (found,) = cpu_points(point(value, flags=flags))
     assert found == IndexedPoint(KEY, Metric.CPU, T0, START, held)
-    assert found.counts == (held is not None)
+    assert found.counted == held
 
 
 def test_a_point_without_a_time_counts_nowhere() -> None:
     (found,) = cpu_points(point(double(4, 1.0), time_ns=0))
-    assert not found.counts
+    assert found.counted is None
 
 
 def test_a_time_beyond_what_64_signed_bits_hold_is_read_as_the_last_one() -> None:
@@ -91,13 +91,13 @@ def test_a_point_that_lacks_a_by_field_counts_nowhere(field: str, how: str) -> N
         resource[field] = ""
     (found,) = read_frame(frame(resource | {"host.id": "x", "cluster_name": "x"}, memory(1.0)))
     assert found.missing == (field,)
-    assert not found.counts
+    assert found.counted is None
 
 
 def test_a_name_that_the_search_does_not_look_for_counts_nowhere() -> None:
     (found,) = read_frame(frame(NODE | process(name="Bash"), memory(1.0)))
     assert found.missing == ()
-    assert not found.counts
+    assert found.counted is None
 
 
 def test_a_points_own_attributes_stand_over_those_of_its_resource() -> None:

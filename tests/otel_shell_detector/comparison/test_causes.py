@@ -69,6 +69,13 @@ def test_a_reused_pid_is_two_shells_and_one_row() -> None:
     assert averages(found) == [(0.5, [0.375]), (0.25, [0.375])]
 
 
+def test_a_zombie_in_another_shells_row_stays_unseen() -> None:
+    found = compared(shell(mem(-1000, 0.5)), shell(mem(-995, 0.0, start=-998)))
+    why = "reused_pid: one row of the search for 2 shells of this pid: it does not look at start times"
+    assert seen(found.shells) == [(True, 1, [why])]
+    assert [(told, rows, why[:6]) for told, rows, (why,) in seen(found.neither)] == [(False, 0, "zombie")]
+
+
 def test_a_session_that_resumed_is_no_row_of_its_own() -> None:
     away = [other(at) for at in range(-990, -890, 10)]
     found = compared(shell(cpu(-1000, 0.5)), *away, shell(cpu(-890, 0.25)))

@@ -28,22 +28,15 @@ class RowId(NamedTuple):
 
 
 @dataclass(slots=True)
-class Share:
-    """The part of a row that is a shell's: its bins, and those of them in which it has a positive point."""
-
-    bins: set[int] = field(default_factory=set)
-    positive: set[int] = field(default_factory=set)
-
-
-@dataclass(slots=True)
 class Facts:
     """Of one identity, or of one row's by-fields where the detector sees none.
 
     ``first_ns`` and ``last_ns``: its positive points. ``left_out``: points that the index holds and the
     detector does not take, by reason. ``repeated``: points whose metric, state and time came before.
     ``missing``: by-fields that points lack. ``relabelled``: points whose own attributes name another row.
-    ``too_late``: points that came when the run that covers them was over. ``windows``: the sets of points
-    that the detector would have if all came in time; ``window_runs``: in which runs' ranges a window has any.
+    ``too_late``: points that came when the run that covers them was over. ``bins``: those of its points, by
+    row. ``windows``: the sets of points that the detector would have if all came in time; ``window_runs``: in
+    which runs' ranges a window has any.
     """
 
     line: str = ""
@@ -55,7 +48,7 @@ class Facts:
     missing: set[str] = field(default_factory=set)
     relabelled: bool = False
     too_late: int = 0
-    shares: dict[RowId, Share] = field(default_factory=dict)
+    bins: dict[RowId, set[int]] = field(default_factory=dict)
     windows: dict[int, bytes] = field(default_factory=dict)
     window_runs: set[tuple[int, int]] = field(default_factory=set)
 
@@ -69,7 +62,7 @@ class Facts:
             reason = points.invalid_reason(point)
             if reason is None:
                 self._keep(point, rules)
-            elif held.value is not None:
+            elif held.counted is not None:
                 self.left_out[reason] += 1
             if sample.name in EXECUTABLES:
                 self.missing.update(held.missing)
@@ -86,12 +79,9 @@ class Facts:
             self.first_ns = min(self.first_ns or point.time_ns, point.time_ns)
             self.last_ns = max(self.last_ns, point.time_ns)
 
-    def share(self, row: RowId, point: IndexedPoint, rules: Rules) -> None:
+    def enter(self, row: RowId, point: IndexedPoint, rules: Rules) -> None:
         """The search takes a point of it into a row."""
-        found = self.shares.setdefault(row, Share())
-        found.bins.add(point.time_ns // BIN_NS)
-        if point.is_positive:
-            found.positive.add(point.time_ns // BIN_NS)
+        self.bins.setdefault(row, set()).add(point.time_ns // BIN_NS)
         self.window_runs.add((point.time_ns // rules.window_ns, row.run_ns))
 
     @property

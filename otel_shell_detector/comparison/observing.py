@@ -132,7 +132,7 @@ class Observer:
             return
         search = self._observed.searches.setdefault(run_ns, Search())
         search.add(point.fields, point.metric, point.time_ns, value)
-        facts.share(RowId(run_ns, point.fields), point, self._observed.rules)
+        facts.enter(RowId(run_ns, point.fields), point, self._observed.rules)
 
 
 def _row_of(shell: ShellId) -> Key:

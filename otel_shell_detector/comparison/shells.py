@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector.types import CloseReason
@@ -118,13 +119,13 @@ class Holders:
         """By row, those with points in the bins that stay."""
         self._bins: Counter[tuple[RowId, int]] = Counter()
         for facts in (*observed.shells.values(), *observed.strangers.values()):
-            for row, share in facts.shares.items():
-                self.rows[row] += bool(share.bins & observed.searches[row.run_ns].surviving(row.key).keys())
-                self._bins.update((row, number) for number in share.bins)
+            for row, bins in facts.bins.items():
+                self.rows[row] += bool(bins & observed.searches[row.run_ns].surviving(row.key).keys())
+                self._bins.update((row, number) for number in bins)
 
     def in_bins_of(self, facts: Facts) -> int:
         """The most shells in a bin of this one, whether it stays or not."""
-        bins = ((row, number) for row, share in facts.shares.items() for number in share.bins)
+        bins = ((row, number) for row, numbers in facts.bins.items() for number in numbers)
         return max((self._bins[each] for each in bins), default=0)
 
 
@@ -202,12 +203,12 @@ def _told(session: Session) -> Told:
 def _reported(
     observed: Observed, holders: Holders, facts: Facts, within: tuple[int, int]
 ) -> tuple[Reported, ...]:
-    """The rows in which a shell shows itself: a bin that stays has a positive point of it."""
+    """The rows that hold a shell: a bin that stays has a point of it, while it shows that it runs."""
     first, last = (time_ns // BIN_NS for time_ns in within)
     found = []
-    for row_id, share in sorted(facts.shares.items()):
+    for row_id, bins in sorted(facts.bins.items(), key=itemgetter(0)):
         search = observed.searches[row_id.run_ns]
-        stay = search.surviving(row_id.key).keys() & share.positive
+        stay = search.surviving(row_id.key).keys() & bins
         row = search.row(row_id.key)
         if row is not None and any(first <= number <= last for number in stay):
             found.append(

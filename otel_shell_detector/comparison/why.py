@@ -132,7 +132,8 @@ def _of_points(facts: Facts) -> Iterator[Why]:
                 f"{_points(how_many, 'negative')}, which the search averages and the detector leaves out",
             )
         else:
-            yield Why(Cause.LEFT_OUT_POINT, f"{_points(how_many)} that the detector leaves out: {reason}")
+            what = reason.removeprefix("point_").replace("_", " ")
+            yield Why(Cause.LEFT_OUT_POINT, f"{_points(how_many)} that the detector leaves out: {what}")
     if facts.repeated:
         yield Why(
             Cause.REPEATED_POINT, f"{_points(facts.repeated, 'repeated')}, which the search counts each time"

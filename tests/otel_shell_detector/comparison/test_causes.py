@@ -101,8 +101,8 @@ def test_negative_points_can_hide_a_shell_from_the_search() -> None:
 def test_points_that_the_detector_leaves_out_count_in_the_search() -> None:
     found = compared(shell(cpu(-1000, 0.5, 1e13)), shell(cpu(-990, 0.25, flags=1), mem(-990, 1.0)))
     why = [
-        "left_out_point: 1 point that the detector leaves out: point_no_recorded_value",
-        "left_out_point: 1 point that the detector leaves out: point_out_of_range",
+        "left_out_point: 1 point that the detector leaves out: no recorded value",
+        "left_out_point: 1 point that the detector leaves out: out of range",
     ]
     assert both(found) == [(True, 1, why)]
 

@@ -5,7 +5,7 @@ Many data sets are searched at once, each with bounds of its own; DuckDB's favg(
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import duckdb
 
@@ -51,10 +51,14 @@ Key = tuple[str, ...]
 Averages = tuple[float | None, float | None]
 
 
-class DataSet(NamedTuple):
-    """Requests and bounds of a search over them."""
+Point = tuple[str, str, str, str, str, str, int, float]
+"""By-fields, metric, time in nanoseconds, value."""
 
-    requests: Sequence[ExportMetricsServiceRequest]
+
+class DataSet(NamedTuple):
+    """Points and bounds of a search over them."""
+
+    points: Sequence[Point]
     earliest_ns: int | None = None
     latest_ns: int | None = None
 
@@ -64,7 +68,7 @@ def search(sets: Sequence[DataSet]) -> list[dict[Key, Averages]]:
     with duckdb.connect() as database:
         database.execute(f"CREATE TABLE points ({', '.join(f'{n} {t}' for n, t in COLUMNS.items())})")
         database.execute("CREATE TABLE bounds (set_number INTEGER, earliest UBIGINT, latest UBIGINT)")
-        points = [(number, *point) for number, each in enumerate(sets) for point in flat(each.requests)]
+        points = [(number, *point) for number, each in enumerate(sets) for point in each.points]
         columns = [list(column) for column in zip(*points, strict=True)] or [[] for _ in COLUMNS]
         unnested = ", ".join(f"unnest(?::{type_}[])" for type_ in COLUMNS.values())
         database.execute(f"INSERT INTO points SELECT {unnested}", columns)
@@ -76,8 +80,8 @@ def search(sets: Sequence[DataSet]) -> list[dict[Key, Averages]]:
         return found
 
 
-def flat(requests: Sequence[ExportMetricsServiceRequest]) -> Iterator[tuple[Any, ...]]:
-    """Every number data point of all requests: by-fields, metric, time, value."""
+def flat(requests: Sequence[ExportMetricsServiceRequest]) -> Iterator[Point]:
+    """Every number data point of all requests."""
     for request in requests:
         for frame in request.resource_metrics:
             for scope in frame.scope_metrics:
@@ -90,8 +94,8 @@ def flat(requests: Sequence[ExportMetricsServiceRequest]) -> Iterator[tuple[Any,
                             for each in (*frame.resource.attributes, *point.attributes)
                         }
                         value = point.as_double if point.HasField("as_double") else float(point.as_int)
-                        fields = (attributes.get(field, "") for field in FIELDS)
-                        yield (*fields, metric.name, point.time_unix_nano, value)
+                        host, cluster, node, pid, name = (attributes.get(field, "") for field in FIELDS)
+                        yield host, cluster, node, pid, name, metric.name, point.time_unix_nano, value
 
 
 def text(value: AnyValue) -> str:

@@ -47,7 +47,7 @@ def test_search_exact_is_the_search_in_sql_on_thousands_of_data_sets() -> None:
         ]
         expected = sql.search(
             [
-                sql.DataSet(requests, each.earliest_ns, each.latest_ns)
+                sql.DataSet(list(sql.flat(requests)), each.earliest_ns, each.latest_ns)
                 for requests, each in zip(parsed, generated, strict=True)
             ]
         )
@@ -118,13 +118,13 @@ def captured(name: str) -> list[ExportMetricsServiceRequest]:
     ("name", "rows"), [("worker-1", 9), ("worker-2", 41), ("worker-3", 36), ("worker-4", 3)]
 )
 def test_search_exact_is_the_search_in_sql_on_every_capture(name: str, rows: int) -> None:
-    parsed = captured(name)
+    points = list(sql.flat(captured(name)))
     (path,) = CAPTURES.glob(f"{name}.pb*")
     bodies = [item.body for item in requests(path) if isinstance(item, Request)]
-    times = sorted(point[6] for point in sql.flat(parsed))
+    times = sorted(point[6] for point in points)
     middle, end = times[len(times) // 2], times[-1]
     bounds = [(None, None), (None, middle), (middle, None), (middle, end)]
-    expected = sql.search([sql.DataSet(parsed, *within) for within in bounds])
+    expected = sql.search([sql.DataSet(points, *within) for within in bounds])
     for within, told in zip(bounds, expected, strict=True):
         assert ours(bodies, *within) == approximately(told)
     assert len(expected[0]) == rows

@@ -111,6 +111,11 @@ def merge(data: bytes, points: Iterable[Point]) -> tuple[bytes, int]:
     return _pack(merged), conflicts
 
 
+def size(data: bytes) -> int:
+    """How many points a set holds."""
+    return sum(1 for _ in _unpack(data))
+
+
 @dataclass(frozen=True, slots=True)
 class Means:
     """Averages of one window; ``None`` without a point."""

@@ -21,6 +21,7 @@ from otel_shell_detector.keys import plain
 from otel_shell_detector.kinds import one_line
 from otel_shell_detector.policies import file as policies
 from otel_shell_detector.policies.proposal import AT_LEAST, AT_MOST
+from otel_shell_detector.search import times
 from otel_shell_detector.sources import ConfigurationError, load
 from otlp_receiver import core_log
 from telemetry import events, metrics
@@ -107,11 +108,13 @@ def _parser() -> _Parser:
         "--policy", type=Path, metavar="FILE", help="tell what this policy does; wins over policy.path"
     )
     replay.add_argument("--report", type=Path, metavar="FILE", help="write that here too, as JSON")
-    replay.add_argument("--search-exact", action="store_true", help="not available in this version")
-    replay.add_argument("--earliest", metavar="T", help="with --search-exact: the first time that counts")
     replay.add_argument(
-        "--latest", metavar="T", help="with --search-exact: the first time that no longer counts"
+        "--search-exact", action="store_true", help="print the rows of the scheduled search instead of events"
     )
+    for bound, what in (("--earliest", "that counts"), ("--latest", "that no longer counts")):
+        replay.add_argument(
+            bound, metavar="T", help=f"with --search-exact: the first time {what}: {times.FORMS}"
+        )
     replay.set_defaults(run=_replay)
     propose = command("propose-policy", "Propose rules for what runs again and again in files, as of replay.")
     propose.add_argument("files", nargs="+", type=Path, metavar="FILE", help="as of replay")
@@ -137,6 +140,13 @@ def _parser() -> _Parser:
     command("send-test-event", "Send a marked event in each lane and say what is answered.").set_defaults(
         run=_send_test_event
     )
+    compare = command(
+        "compare", "Hold the detector against the hourly search, over files that the collector wrote."
+    )
+    compare.add_argument("files", nargs="+", type=Path, metavar="FILE", help="as of replay")
+    compare.add_argument("--json", action="store_true", help="as JSON instead of a table")
+    compare.add_argument("--html", type=Path, metavar="FILE", help="write a page with a picture there too")
+    compare.set_defaults(run=_compare)
     made = command("outbox", "See, send again or delete what was not delivered.", configured=False)
     outbox.declare(made, _configurable)
     made.set_defaults(run=_outbox)
@@ -167,7 +177,7 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _replay(options: argparse.Namespace) -> int:
     if options.search_exact:
-        raise ConfigurationError("--search-exact: not available in this version")
+        return _search(options)
     for option, given in (("--earliest", options.earliest), ("--latest", options.latest)):
         if given is not None:
             raise ConfigurationError(f"{option}: want --search-exact with it")
@@ -188,6 +198,23 @@ def _propose(options: argparse.Namespace) -> int:
     return proposing.propose(settings, options.files, at_least=options.at_least, at_most=options.at_most)
 
 
+def _search(options: argparse.Namespace) -> int:
+    for option, given in (
+        ("--close-at-end", options.close_at_end),
+        ("--policy", options.policy is not None),
+        ("--report", options.report is not None),
+    ):
+        if given:
+            raise ConfigurationError(
+                f"{option}: the search has no sessions; leave it out with --search-exact"
+            )
+    within = times.bounds(options.earliest, options.latest)
+    settings = _configured(options.config)
+    from otel_shell_detector.search import command  # noqa: PLC0415  # as for serve
+
+    return command.search(settings, options.files, within)
+
+
 def _coverage(options: argparse.Namespace) -> int:
     settings = _configured(options.config)
     from otel_shell_detector import replay  # noqa: PLC0415  # as for serve
@@ -200,6 +227,13 @@ def _send_test_event(options: argparse.Namespace) -> int:
     from otel_shell_detector import send_test_event  # noqa: PLC0415  # as for serve
 
     return send_test_event.run(settings)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    settings = _configured(options.config)
+    from otel_shell_detector.comparison import command  # noqa: PLC0415  # as for serve
+
+    return command.run(settings, options.files, options.html, as_json=options.json)
 
 
 def _outbox(options: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Protocol
 
 from detector.detector import Detector
 from detector.types import Arrival, NodeId, Record
@@ -47,7 +47,7 @@ class Replay:
     def feed(self, body: bytes) -> None:
         """Take one serialized request. Raises :class:`UnreadableRequest`."""
         for record in read_request(body, self._selection, self._detector).records:
-            now_ns = max(self._now.get(record.node, 0), _latest(record))
+            now_ns = max(self._now.get(record.node, 0), latest_ns(record))
             self._now[record.node] = now_ns
             arrival = Arrival(record, now_ns, now_ns)
             self._detector.feed(arrival, self._store.look_up(self._detector.unknown(record)))
@@ -79,7 +79,8 @@ class Replay:
         return max(self._now.values(), default=0)
 
 
-def _latest(record: Record) -> int:
+def latest_ns(record: Record) -> int:
+    """The time of a record's latest sample, 0 without one."""
     return max((*record.probe_times_ns, *(sample.time_ns for sample in record.samples)), default=0)
 
 
@@ -110,8 +111,15 @@ def coverage(settings: Settings, files: Sequence[Path], *, as_json: bool = False
     return status
 
 
-def feed_files(run: Replay, files: Sequence[Path]) -> int:
-    """Feed captures one after the other, complaining of what is damaged; the exit status."""
+class Reader(Protocol):
+    """Who takes requests."""
+
+    def feed(self, body: bytes) -> None:
+        """Take one serialized request. Raises :class:`UnreadableRequest`."""
+
+
+def feed_files(run: Reader, files: Sequence[Path]) -> int:
+    """Feed captures, one after the other; what is damaged is told, and makes the exit status 1."""
     status = 0
     for path in files:
         try:
@@ -128,7 +136,7 @@ def feed_files(run: Replay, files: Sequence[Path]) -> int:
     return status
 
 
-def _take(run: Replay, item: Request | Damaged | OtherSignal) -> str:
+def _take(run: Reader, item: Request | Damaged | OtherSignal) -> str:
     """Feed an item; return what there is to complain of."""
     if isinstance(item, Damaged):
         return f"offset {item.offset}: {item.reason}"

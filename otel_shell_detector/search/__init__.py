@@ -1,0 +1,1 @@
+"""The scheduled search that this service replaces, computed exactly over captures."""

@@ -205,9 +205,7 @@ def _search(options: argparse.Namespace) -> int:
         ("--report", options.report is not None),
     ):
         if given:
-            raise ConfigurationError(
-                f"{option}: the search has no sessions; leave it out with --search-exact"
-            )
+            raise ConfigurationError(f"{option}: not with --search-exact: the search has no sessions")
     within = times.bounds(options.earliest, options.latest)
     settings = _configured(options.config)
     from otel_shell_detector.search import command  # noqa: PLC0415  # as for serve

@@ -97,6 +97,7 @@ def encoder(settings: Settings) -> Callable[[Telling], Event]:
         index=hec.index,
         context_index=hec.context_index,
         audit_index=hec.audit_index,
+        staged=hec.staged,
         source=hec.source or "",
         sourcetype=hec.sourcetype,
     )

@@ -218,6 +218,10 @@ def test_a_technique_that_is_not_known_has_an_id_and_no_name() -> None:
 @pytest.mark.parametrize(
     ("settings", "where"),
     [
+        (
+            {"staged": True, "index": "otel_shell"},
+            '(index="otel_shell") sourcetype="otel:shell:risk"',
+        ),
         ({"index": ""}, '(index=*) sourcetype="otel:shell:risk"'),
         ({"context_index": ""}, '(index=*) sourcetype="otel:shell:risk"'),
         ({"index": 'a"b', "sourcetype": "c\\d"}, '(index="a\\"b" OR index="otel_shell") sourcetype="c\\\\d"'),

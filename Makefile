@@ -10,6 +10,8 @@ PYTEST ?=
 PROCESSES ?= 4
 FUZZ_SECONDS ?= 600
 
+SPLUNK_ENV := VENV=.cache/splunk tools/make-env splunk
+
 ROOMS := detector telemetry otlp_receiver store exporter otel_shell_detector
 # Everything that is typed and linted. tools/verify-docs has no ending, for it is a command.
 TYPED := $(ROOMS) tests $(wildcard bench/*.py demo/*.py fuzz/*.py tools/*.py tools/verify-docs)
@@ -22,7 +24,7 @@ comma := ,
 files_of = $(subst $(empty) $(empty),$(comma),$(addsuffix /*,$(1)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test points soak fuzz lint env peers docs locks check-pythons clean
+.PHONY: help demo check test points soak fuzz lint env peers splunk-app splunk-env docs locks check-pythons clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -35,7 +37,7 @@ check: lint ## lint, unit and property tests, no peers: the inner loop
 	$(PY) -m pytest -n $(PROCESSES) -m "not peers and not slow" $(PYTEST)
 
 test: env ## everything: builds the peers, runs every test, holds the coverage
-	@peers/build --all >/dev/null || \
+	@{ peers/build --all >/dev/null && $(SPLUNK_ENV); } || \
 	    { echo "The tests that need these peers are skipped by name, unless CI=true."; [ "$$CI" != true ]; }
 	@mkdir -p .cache/coverage
 	$(PY) -m coverage erase
@@ -74,6 +76,12 @@ env: ## the environment of the above, made anew when locks/ or pyproject.toml ch
 
 peers: ## build the real collector and the real HEC server of the tests (needs Go)
 	@peers/build --all >/dev/null
+
+splunk-app: env ## build the Splunk app: dist/TA-otel-shell-detector-VERSION.tar.gz
+	@$(PY) tools/splunk_app.py
+
+splunk-env: ## the environment of Splunk's AppInspect, for tools/appinspect.py (needs libmagic)
+	@$(SPLUNK_ENV)
 
 docs: env ## write the generated documents from the code
 	$(PY) tools/verify-docs --write

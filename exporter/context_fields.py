@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from detector.context import ContextBasis, Mode, Origin, Placement
 from exporter.fields import (
     LONG,
     MEDIUM,
@@ -9,6 +10,7 @@ from exporter.fields import (
     SHORT,
     Field,
     boolean,
+    choice,
     maybe_count,
     string,
     strings,
@@ -65,19 +67,19 @@ SCORING_FIELDS: Final = (
     ),
 )
 CONTEXT_FIELDS: Final = (
-    string("shell.placement", "host, pod or unknown.", lambda s: s.context.cgroup.placement.value, SHORT),
+    choice("shell.placement", "Where it runs.", lambda s: s.context.cgroup.placement, Placement),
     string(
         "shell.placement_basis",
         "What of process.cgroup decided that.",
         lambda s: str(s.context.cgroup.basis),
         SHORT,
     ),
-    string("shell.origin", "What started it.", lambda s: s.context.origin.value, SHORT),
-    string(
+    choice("shell.origin", "What started it.", lambda s: s.context.origin, Origin),
+    choice(
         "shell.mode",
         "How it was called: where its commands come from.",
-        lambda s: s.context.invocation.mode.value,
-        SHORT,
+        lambda s: s.context.invocation.mode,
+        Mode,
     ),
     string(
         "shell.escape_hint",
@@ -117,11 +119,11 @@ CONTEXT_FIELDS: Final = (
         lambda s: s.context.container_init,
     ),
     *(_label(name, meaning) for name, meaning in LABELS),
-    string(
+    choice(
         "context_basis",
-        "Where its parent was seen: same_request, earlier (another request) or absent.",
-        lambda s: s.context.basis.value,
-        SHORT,
+        "Where its parent was seen: in the same or in an earlier request.",
+        lambda s: s.context.basis,
+        ContextBasis,
     ),
     string(
         "process.parent.executable.name",

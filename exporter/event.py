@@ -64,7 +64,7 @@ def _finding_body(source: Source) -> bytes:
     inner = [
         f"{text(field.name)}:{value}"
         for field in FIELDS
-        if source.finding.kind in field.kinds and (value := field.value(source)) is not None
+        if field.is_of(source) and (value := field.value(source)) is not None
     ]
     return _envelope(source.finding.envelope_ns, source.host, source.settings, source.verdict.lane, inner)
 
@@ -79,7 +79,7 @@ def _report_body(source: ReportSource) -> bytes:
     inner = [
         f"{text(field.name)}:{value}"
         for field in REPORT_FIELDS
-        if report.kind in field.kinds and (value := field.value(source)) is not None
+        if field.is_of(source) and (value := field.value(source)) is not None
     ]
     return _envelope(report.time_ns, report.host, source.settings, report.lane, inner)
 

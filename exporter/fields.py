@@ -2,10 +2,11 @@
 
 import enum
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from detector.context import Context
+from detector.events import Lane
 from detector.judging.outcomes import Told, Verdict
 from detector.types import CommandLine, Finding, Kind
 from exporter.json_text import clip, flag, number, seconds, size, text
@@ -63,22 +64,27 @@ class Source:
         return self.told.finding.context
 
     @property
+    def node(self) -> str:
+        """The node, by the name that it has as a risk object."""
+        return self.verdict.object.dest or self.verdict.object.name
+
+    @property
     def host(self) -> str:
         """host.name; the node's name if the collector sent none."""
         return self.finding.shell.host or self.finding.shell.node.node
 
     @property
     def message(self) -> str:
-        """The risk message: ``$host$`` is the node, by the name that it has as a risk object."""
-        node = self.verdict.object.dest or self.verdict.object.name
-        return self.settings.message.replace("$host$", node)
+        """The risk message: ``$host$`` is the node."""
+        return self.settings.message.replace("$host$", self.node)
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
     """A field of the event.
 
-    ``value`` gives its JSON text, or ``None`` to leave it out: what is unknown has no field.
+    ``value`` gives its JSON text, or ``None`` to leave it out: what is unknown has no field. ``always``: it
+    is never left out. ``scored``: only an event with a score has it. ``one_of``: all values there are.
     """
 
     name: str
@@ -86,6 +92,23 @@ class Field:
     meaning: str
     value: Callable[[Source], str | None]
     kinds: frozenset[Kind] = ALL
+    always: bool = False
+    scored: bool = False
+    one_of: tuple[str, ...] = ()
+
+    def is_of(self, source: Source) -> bool:
+        """Whether such an event may have it."""
+        return source.finding.kind in self.kinds and (not self.scored or source.verdict.lane is Lane.RISK)
+
+
+def always(field: Field) -> Field:
+    """A field that is never left out."""
+    return replace(field, always=True)
+
+
+def scored(field: Field) -> Field:
+    """A field of events with a score alone."""
+    return replace(field, scored=True)
 
 
 def known(value: str, budget: int) -> str | None:
@@ -120,6 +143,27 @@ def string(
     )
 
 
+def name_of(name: str, meaning: str, value: Callable[[Source], str]) -> Field:
+    """A name of ours, which is never cut: searches compare it as a whole."""
+    return Field(name, Type.STRING, meaning, lambda source: text(value(source)) if value(source) else None)
+
+
+def choice(
+    name: str,
+    meaning: str,
+    value: Callable[[Source], enum.StrEnum | None],
+    one_of: type[enum.StrEnum],
+    kinds: frozenset[Kind] = ALL,
+) -> Field:
+    """One of a few names of ours, which are never cut."""
+
+    def shown(source: Source) -> str | None:
+        found = value(source)
+        return None if found is None else text(found.value)
+
+    return Field(name, Type.STRING, meaning, shown, kinds, one_of=tuple(each.value for each in one_of))
+
+
 def strings(name: str, meaning: str, value: Callable[[Source], Iterable[str]], budget: int) -> Field:
     """A list of strings."""
     return Field(name, Type.STRINGS, meaning, lambda source: items(value(source), budget >> source.narrow))
@@ -127,12 +171,12 @@ def strings(name: str, meaning: str, value: Callable[[Source], Iterable[str]], b
 
 def time(name: str, meaning: str, value: Callable[[Finding], int]) -> Field:
     """A time."""
-    return Field(name, Type.TIME, meaning, lambda source: seconds(value(source.finding)))
+    return always(Field(name, Type.TIME, meaning, lambda source: seconds(value(source.finding))))
 
 
 def count(name: str, meaning: str, value: Callable[[Source], int]) -> Field:
     """An integer."""
-    return Field(name, Type.INTEGER, meaning, lambda source: str(value(source)))
+    return always(Field(name, Type.INTEGER, meaning, lambda source: str(value(source))))
 
 
 def maybe_count(

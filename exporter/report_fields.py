@@ -1,12 +1,23 @@
 """The fields of an event that tells of several openings together, in order."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from detector.events import Lane
 from detector.judging.outcomes import Report, ReportKind
 from exporter.fields import LONG, MEDIUM, SHORT, Type, items, known
 from exporter.json_text import seconds, text
+from exporter.security_fields import (
+    ANNOTATIONS,
+    DESCRIPTION,
+    SECURITY_DOMAIN,
+    ThreatType,
+    after,
+    evidence_of_burst,
+    threat_objects,
+    threat_types,
+)
 from exporter.settings import EventSettings
 
 _BURST: Final = frozenset({ReportKind.BURST})
@@ -30,21 +41,39 @@ class ReportSource:
         return dict(self.report.fields).get(name, "")
 
     @property
+    def dest(self) -> str:
+        """The node, by the name that it has as a risk object."""
+        of = self.report.object
+        return of.dest or of.name if of else self.report.host
+
+    @property
+    def sessions(self) -> tuple[str, ...]:
+        """Sessions of the first of the openings."""
+        found = self.value("session_ids")
+        return (found,) if isinstance(found, str) and found else tuple(found)
+
+    @property
     def message(self) -> str:
         """The risk message of this event."""
-        of = self.report.object
-        return self.settings.message.replace("$host$", of.dest or of.name if of else self.report.host)
+        return self.settings.message.replace("$host$", self.dest)
 
 
 @dataclass(frozen=True, slots=True)
 class ReportField:
-    """A field of a report. ``value`` gives its JSON text, or ``None`` to leave it out."""
+    """A field of a report, as :class:`exporter.fields.Field` is one of a finding."""
 
     name: str
     type: Type
     meaning: str
     value: Callable[[ReportSource], str | None]
     kinds: frozenset[ReportKind] = _ALL
+    always: bool = False
+    scored: bool = False
+    one_of: tuple[str, ...] = ()
+
+    def is_of(self, source: ReportSource) -> bool:
+        """Whether such an event may have it."""
+        return source.report.kind in self.kinds and (not self.scored or source.report.lane is Lane.RISK)
 
 
 def _string(
@@ -78,13 +107,41 @@ def _risk(name: str, meaning: str, value: Callable[[ReportSource], str | None]) 
     return ReportField(name, kind, meaning, value, _BURST)
 
 
+def _scored(name: str, kind: Type, meaning: str, value: Callable[[ReportSource], str | None]) -> ReportField:
+    """What Enterprise Security reads of a burst with a score."""
+    return ReportField(name, kind, meaning, value, _BURST, always=kind is not Type.STRINGS, scored=True)
+
+
+def _of_attack(values: Callable[[Sequence[str]], Iterable[str]]) -> Callable[[ReportSource], str | None]:
+    return lambda source: items(values(source.report.attack), LONG >> source.narrow)
+
+
+def _threats(source: ReportSource) -> list[tuple[ThreatType, str]]:
+    return [(kind, str(source.value(name))) for kind, name in _THREATS]
+
+
+_THREATS: Final = (
+    (ThreatType.PROCESS_NAME, "process.executable.name"),
+    (ThreatType.PROCESS, "process.command_line"),
+    (ThreatType.PARENT_PROCESS_NAME, "process.parent.executable.name"),
+)
+
+
 REPORT_FIELDS: Final = (
-    _string("event_id", "The same fact carries the same id.", lambda s: s.report.event_id, SHORT),
-    _string(
+    ReportField(
+        "event_id",
+        Type.STRING,
+        "The same fact carries the same id.",
+        lambda s: text(s.report.event_id),
+        always=True,
+    ),
+    ReportField(
         "kind",
-        "burst, preexisting, suppressed, node_silent or node_returned.",
-        lambda s: s.report.kind.value,
-        SHORT,
+        Type.STRING,
+        "What the event tells.",
+        lambda s: text(s.report.kind.value),
+        always=True,
+        one_of=tuple(ReportKind),
     ),
     _risk(
         "risk_object",
@@ -98,14 +155,15 @@ REPORT_FIELDS: Final = (
     ),
     _risk(
         "dest",
-        "The node, if the risk object is another.",
-        lambda s: known(s.report.object.dest, MEDIUM >> s.narrow) if s.report.object else None,
+        "The node, by the name that it has as a risk object.",
+        lambda s: known(s.dest, MEDIUM >> s.narrow),
     ),
     ReportField(
         "risk_score",
         Type.INTEGER,
         "The score of one opening, not times their number. 0 in the context and audit indexes.",
         lambda s: str(s.report.score),
+        always=True,
     ),
     _risk(
         "risk_message",
@@ -132,6 +190,9 @@ REPORT_FIELDS: Final = (
         lambda s: items(s.report.attack, MEDIUM >> s.narrow),
         _BURST,
     ),
+    *(_scored(name, Type.STRINGS, meaning, _of_attack(of)) for name, meaning, of in ANNOTATIONS),
+    _scored("savedsearch_description", Type.STRING, "What the detection finds.", lambda _: text(DESCRIPTION)),
+    _scored("security_domain", Type.STRING, "Of Enterprise Security.", lambda _: text(SECURITY_DOMAIN)),
     _risk(
         "capped_score",
         "The score that risk.max_per_object took away.",
@@ -139,13 +200,19 @@ REPORT_FIELDS: Final = (
     ),
     _of_all("policy.rule", "The rule that suppressed them.", _SUPPRESSED, SHORT),
     ReportField(
-        "count", Type.INTEGER, "How many openings it tells of.", lambda s: str(s.report.count), _OPENINGS
+        "count",
+        Type.INTEGER,
+        "How many openings it tells of.",
+        lambda s: str(s.report.count),
+        _OPENINGS,
+        always=True,
     ),
     ReportField(
         "first_seen",
         Type.TIME,
         "The first of them; the last scrape of a node before it fell silent.",
         lambda s: seconds(s.report.first_ns),
+        always=True,
     ),
     ReportField(
         "last_seen",
@@ -153,12 +220,32 @@ REPORT_FIELDS: Final = (
         "The last of them; the first scrape of a node that came back.",
         lambda s: seconds(s.report.last_ns),
         _OPENINGS | frozenset({ReportKind.NODE_RETURNED}),
+        always=True,
     ),
     ReportField(
         "orig_time",
         Type.TIME,
         "The time of the event, as in the envelope.",
         lambda s: seconds(s.report.time_ns),
+        always=True,
+    ),
+    _scored(
+        "info_min_time",
+        Type.TIME,
+        "first_seen: where a search for the evidence begins.",
+        lambda s: seconds(s.report.first_ns),
+    ),
+    _scored(
+        "info_max_time",
+        Type.TIME,
+        "A second after last_seen: where it ends, exclusive.",
+        lambda s: seconds(after(s.report.last_ns)),
+    ),
+    _scored(
+        "contributing_events_search",
+        Type.STRING,
+        "The search for this event and what was told of its first sessions.",
+        lambda s: known(evidence_of_burst(s.report.event_id, s.sessions, s.settings), 2 * LONG),
     ),
     _string("k8s.cluster.name", "The cluster.", lambda s: s.report.cluster, MEDIUM),
     _string(
@@ -178,6 +265,18 @@ REPORT_FIELDS: Final = (
     _list("process.executable.names", "Names of the first of them.", _PREEXISTING),
     _list("process.pids", "Pids of the first of them.", _BURST | _PREEXISTING),
     _list("session_ids", "Sessions of the first of them.", _OPENINGS),
+    _scored(
+        "threat_object",
+        Type.STRINGS,
+        "What to look for elsewhere: the name, the command line of one of them, the parent's name.",
+        lambda s: threat_objects(_threats(s), s.narrow),
+    ),
+    _scored(
+        "threat_object_type",
+        Type.STRINGS,
+        f"What each of these is: {', '.join(kind for kind, _ in _THREATS)}.",
+        lambda s: threat_types(_threats(s)),
+    ),
     _of_all("process.command_line", "The command line of one of them.", _ALIKE, LONG),
 )
 """In the order of the event: what is scored first, what an attacker can write last."""

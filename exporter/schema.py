@@ -6,28 +6,42 @@ envelope: Splunk would show two values.
 """
 
 import hashlib
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from detector.types import CloseReason, CommandLine
+from detector.types import CloseReason, CommandLine, Finding, Kind
 from exporter.context_fields import CONTEXT_FIELDS, SCORING_FIELDS
 from exporter.fields import (
     CLOSINGS,
     LONG,
     MEDIUM,
-    SHORT,
     Field,
     Source,
     Type,
+    always,
     boolean,
+    choice,
     count,
     maybe_count,
     mean,
+    name_of,
     of_command_line,
+    scored,
     string,
     strings,
     time,
 )
 from exporter.json_text import clip, flag, seconds, text
+from exporter.security_fields import (
+    ANNOTATIONS,
+    DESCRIPTION,
+    SECURITY_DOMAIN,
+    ThreatType,
+    evidence_of_session,
+    threat_objects,
+    threat_types,
+    threats_of,
+)
 
 
 def _start(source: Source) -> str | None:
@@ -35,28 +49,43 @@ def _start(source: Source) -> str | None:
     return seconds(start_ns) if start_ns else None
 
 
+def _window_start(finding: Finding) -> int:
+    return finding.span.window_start_ns
+
+
+def _window_end(finding: Finding) -> int:
+    return finding.span.window_end_ns
+
+
+def _of_attack(values: Callable[[Sequence[str]], Iterable[str]]) -> Callable[[Source], Iterable[str]]:
+    return lambda source: values(source.verdict.attack)
+
+
 FIELDS: Final = (
-    string(
-        "event_id",
-        "The same fact carries the same id, however often it is told; deduplicate by it.",
-        lambda s: s.finding.event_id,
-        SHORT,
+    always(
+        name_of(
+            "event_id",
+            "The same fact carries the same id, however often it is told; deduplicate by it.",
+            lambda s: s.finding.event_id,
+        )
     ),
-    string(
-        "session_id",
-        "What all events of one shell share (of one incarnation of it).",
-        lambda s: s.finding.session_id,
-        SHORT,
+    always(
+        name_of(
+            "session_id",
+            "What all events of one shell share (of one incarnation of it).",
+            lambda s: s.finding.session_id,
+        )
     ),
-    string("kind", "opened, ongoing or closed.", lambda s: s.finding.kind.value, SHORT),
+    always(choice("kind", "What the event tells.", lambda s: s.finding.kind, Kind)),
     string(
         "risk_object",
         "What is at risk: the node (risk.host_field), or the workload or pod (risk.pod_object).",
         lambda s: s.verdict.object.name,
         LONG,
     ),
-    string("risk_object_type", "system for a node, else other.", lambda s: s.verdict.object.type, SHORT),
-    string("dest", "The node, if the risk object is another.", lambda s: s.verdict.object.dest, MEDIUM),
+    name_of("risk_object_type", "system for a node, else other.", lambda s: s.verdict.object.type),
+    string("dest", "The node, by the name that it has as a risk object.", lambda s: s.node, MEDIUM),
+    scored(string("user", "process.owner again.", lambda s: s.finding.evidence.owner, MEDIUM)),
     count(
         "risk_score",
         "What this event adds to the risk of the object. 0 in the context index.",
@@ -71,6 +100,9 @@ FIELDS: Final = (
     ),
     strings("rules", "The detections that this event stands for.", lambda s: s.verdict.rules, LONG),
     strings("annotations.mitre_attack", "Techniques of MITRE ATT&CK.", lambda s: s.verdict.attack, MEDIUM),
+    *(scored(strings(name, meaning, _of_attack(of), LONG)) for name, meaning, of in ANNOTATIONS),
+    scored(always(name_of("savedsearch_description", "What the detection finds.", lambda _: DESCRIPTION))),
+    scored(always(name_of("security_domain", "Of Enterprise Security.", lambda _: SECURITY_DOMAIN))),
     count("impact", "Impact of the detection, 0 to 100.", lambda s: s.settings.impact),
     count("confidence", "Confidence of the detection, 0 to 100.", lambda s: s.settings.confidence),
     *SCORING_FIELDS,
@@ -107,36 +139,61 @@ FIELDS: Final = (
     ),
     mean("process.memory.utilization", "Mean share of the node's memory, 0 to 100.", lambda f: f.span.memory),
     count("windows", "How many windows the means are over.", lambda s: s.finding.span.windows),
-    time("window_start", "Start of the first of these windows.", lambda f: f.span.window_start_ns),
-    time("window_end", "End of the last, exclusive.", lambda f: f.span.window_end_ns),
+    time("window_start", "Start of the first of these windows.", _window_start),
+    time("window_end", "End of the last, exclusive.", _window_end),
     time("first_seen", "The session's first sample with a positive value.", lambda f: f.first_seen_ns),
     time("last_seen", "Its last one so far.", lambda f: f.last_seen_ns),
     time("orig_time", "The time of the event, as in the envelope.", lambda f: f.envelope_ns),
+    scored(time("info_min_time", "window_start: where a search for the evidence begins.", _window_start)),
+    scored(time("info_max_time", "window_end: where it ends, exclusive.", _window_end)),
+    scored(
+        always(
+            name_of(
+                "contributing_events_search",
+                "The search for all events of this session.",
+                lambda s: evidence_of_session(s.finding.session_id, s.settings),
+            )
+        )
+    ),
     count(
         "incarnation", "How often the session resumed after it had closed.", lambda s: s.finding.incarnation
     ),
-    boolean("resumed", "Whether it resumed: incarnation > 0.", lambda s: s.finding.incarnation > 0),
+    always(boolean("resumed", "Whether it resumed: incarnation > 0.", lambda s: s.finding.incarnation > 0)),
     count("ordinal", "Counts the ongoing events of an incarnation.", lambda s: s.finding.ordinal),
-    boolean(
-        "partial",
-        "Whether the means are of a window that was still open (detector.emit: early).",
-        lambda s: s.finding.partial,
+    always(
+        boolean(
+            "partial",
+            "Whether the means are of a window that was still open (detector.emit: early).",
+            lambda s: s.finding.partial,
+        )
     ),
-    Field(
-        "close_reason",
-        Type.STRING,
-        f"Why the session closed: {', '.join(CloseReason)}.",
-        lambda s: text(s.finding.reason.value) if s.finding.reason else None,
-        CLOSINGS,
-    ),
-    Field(
-        "duration",
-        Type.DURATION,
-        "last_seen - first_seen.",
-        lambda s: seconds(s.finding.last_seen_ns - s.finding.first_seen_ns),
-        CLOSINGS,
+    choice("close_reason", "Why the session closed.", lambda s: s.finding.reason, CloseReason, CLOSINGS),
+    always(
+        Field(
+            "duration",
+            Type.DURATION,
+            "last_seen - first_seen.",
+            lambda s: seconds(s.finding.last_seen_ns - s.finding.first_seen_ns),
+            CLOSINGS,
+        )
     ),
     *CONTEXT_FIELDS,
+    scored(
+        Field(
+            "threat_object",
+            Type.STRINGS,
+            "What to look for elsewhere: the file (else the name), the command line, the parent's name.",
+            lambda s: threat_objects(threats_of(s.finding), s.narrow),
+        )
+    ),
+    scored(
+        Field(
+            "threat_object_type",
+            Type.STRINGS,
+            f"What each of these is: {', '.join(ThreatType)}.",
+            lambda s: threat_types(threats_of(s.finding)),
+        )
+    ),
     Field(
         "process.command_line.length",
         Type.INTEGER,

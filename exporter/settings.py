@@ -17,7 +17,8 @@ class EventSettings:
     """How a telling becomes an event. Defaults are the original detection's.
 
     ``index``, ``context_index`` and ``audit_index`` are of the lanes; an empty one leaves the choice to the
-    token. ``source`` empty means ``search_name``. Raises :class:`ValueError`, naming the key, for what would
+    token. ``staged``: what scores is copied into the risk index by Splunk, and comes with the context.
+    ``source`` empty means ``search_name``. Raises :class:`ValueError`, naming the key, for what would
     break the bound on an event's size or put context beside risk: Enterprise Security sums scores over the
     risk index.
     """
@@ -29,11 +30,12 @@ class EventSettings:
     index: str = "risk"
     context_index: str = "otel_shell"
     audit_index: str = "otel_shell"
+    staged: bool = False
     source: str = ""
     sourcetype: str = "otel:shell:risk"
 
     def __post_init__(self) -> None:
-        if self.index and self.index in {self.context_index, self.audit_index}:
+        if self.index and not self.staged and self.index in {self.context_index, self.audit_index}:
             raise ValueError(
                 f"exporter.hec.index: {self.index!r} is also context_index or audit_index; "
                 "want another: the risk index holds scores only"

@@ -97,8 +97,11 @@ def _detector(settings: Settings) -> Iterator[Mistake]:
 
 def _exporter(settings: Settings) -> Iterator[Mistake]:
     exporter, hec = settings.exporter, settings.exporter.hec
+    if hec.staged and hec.index != hec.context_index:
+        wanted = f"want {hec.context_index} as context_index, for exporter.hec.staged is true"
+        yield Mistake("exporter.hec.index", f"got {show(hec.index)}; {wanted}")
     for name, index in (("context_index", hec.context_index), ("audit_index", hec.audit_index)):
-        if index == hec.index:
+        if index == hec.index and not hec.staged:
             # Enterprise Security sums scores over the risk index.
             yield Mistake(f"exporter.hec.{name}", f"got {show(index)}; want another than exporter.hec.index")
     if exporter.sink == "file" and exporter.file.path is None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import structlog
 import yaml
 
+from exporter import event_schema
 from otel_shell_detector import checks, logs, outbox, reference
 from otel_shell_detector.arguments import whole_number
 from otel_shell_detector.configuration import LogSettings, PolicySettings
@@ -153,6 +154,9 @@ def _parser() -> _Parser:
     command(
         "config-reference", "Print every key of the configuration, as Markdown.", configured=False
     ).set_defaults(run=_config_reference)
+    command("event-schema", "Print the JSON Schema of an event.", configured=False).set_defaults(
+        run=_event_schema
+    )
     command("version", "Print the version.", configured=False).set_defaults(run=_version)
     return parser
 
@@ -263,6 +267,11 @@ def _check_config(options: argparse.Namespace) -> int:
 
 def _config_reference(_options: argparse.Namespace) -> int:
     sys.stdout.write(reference.configuration())
+    return OK
+
+
+def _event_schema(_options: argparse.Namespace) -> int:
+    sys.stdout.write(event_schema.event_schema())
     return OK
 
 

@@ -227,6 +227,9 @@ class HecSettings(Section):
     """Index of events without a score (`ongoing`, `closed`)."""
     audit_index: Annotated[str, kinds.line(_LONGEST)] = "otel_shell"
     """Index of what the service tells of itself."""
+    staged: Annotated[bool, kinds.flag()] = False
+    """Whether a saved search in Splunk copies events with a score into the risk index (docs/splunk.md). Then,
+    and only then, `index` is `context_index`."""
     source: Annotated[str | None, kinds.optional(kinds.line(2 * _LONGEST))] = None
     """`source` of every event. Default: `Threat - OTel Shell Detector - <risk.name> - Rule`."""
     sourcetype: Annotated[str, kinds.line(_LONGEST)] = "otel:shell:risk"

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Final
 
 from detector.judging.outcomes import ReportKind
 from detector.types import Kind
-from exporter.probe_fields import PROBE_FIELDS
-from exporter.report_fields import REPORT_FIELDS
+from exporter.probe_fields import PROBE_FIELDS, ProbeField, ProbeKind
+from exporter.report_fields import REPORT_FIELDS, ReportField
 from exporter.schema import FIELDS
 from otel_shell_detector.keys import DEPENDS, KEYS, Key, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
+
+    from exporter.fields import Field
 
 _HEAD: Final = """\
 # Configuration
@@ -43,6 +45,8 @@ An event is the `event` of an envelope for Splunk's HTTP Event Collector, whose 
 it comes from, `host` the node's `host.name`, and `source` and `sourcetype` as configured. It is a flat JSON
 object of at most 8 KiB; fields stand in this order, what is unknown is left out. Events with a score go to
 `exporter.hec.index`, `suppressed` to `exporter.hec.audit_index`, all others to `exporter.hec.context_index`.
+[event.schema.json](event.schema.json), which `otel-shell-detector event-schema` prints, is the same as a JSON
+Schema (draft 2020-12). How Splunk reads an event: [splunk.md](splunk.md).
 
 | field | type | of | meaning |
 |---|---|---|---|
@@ -71,21 +75,19 @@ _PROBES_HEAD: Final = """
 
 def events() -> str:
     """The reference of every field of an event, as Markdown."""
-    rows = [_field(each.name, each.type, _of(each.kinds, list(Kind)), each.meaning) for each in FIELDS]
-    reports = [
-        _field(each.name, each.type, _of(each.kinds, list(ReportKind)), each.meaning)
-        for each in REPORT_FIELDS
-    ]
-    probes = [_field(each.name, each.type, "all", each.meaning) for each in PROBE_FIELDS]
+    rows = [_field(each, list(Kind)) for each in FIELDS]
+    reports = [_field(each, list(ReportKind)) for each in REPORT_FIELDS]
+    probes = [_field(each, list(ProbeKind)) for each in PROBE_FIELDS]
     return "".join((_EVENTS_HEAD, *rows, _REPORTS_HEAD, *reports, _PROBES_HEAD, *probes))
 
 
-def _field(name: str, type_: str, kinds: str, meaning: str) -> str:
-    return f"| `{name}` | {type_} | {kinds} | {meaning} |\n"
-
-
-def _of(kinds: Collection[str], everything: Sequence[str]) -> str:
-    return "all" if len(kinds) == len(everything) else ", ".join(sorted(kinds, key=everything.index))
+def _field(field: Field | ReportField | ProbeField, everything: Sequence[str]) -> str:
+    kinds = sorted(field.kinds, key=everything.index)
+    of = "all" if len(kinds) == len(everything) else ", ".join(kinds)
+    if field.scored:
+        of += ", with a score"
+    values = f" One of {', '.join(field.one_of)}." if field.one_of else ""
+    return f"| `{field.name}` | {field.type} | {of} | {field.meaning}{values} |\n"
 
 
 def configuration() -> str:

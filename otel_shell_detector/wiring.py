@@ -104,6 +104,7 @@ def event_settings(settings: Settings) -> EventSettings:
         index=hec.index,
         context_index=hec.context_index,
         audit_index=hec.audit_index,
+        staged=hec.staged,
         source=hec.source or "",
         sourcetype=hec.sourcetype,
     )

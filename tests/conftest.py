@@ -1,4 +1,4 @@
-"""Of a whole run: how processes share it, and that every metric that is documented was seen moving."""
+"""Of a whole run: how processes share it, that events are as published, that every metric was seen moving."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from telemetry import metrics
+from tests.event_schema import check_what_is_encoded
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from prometheus_client import Metric
 
 # No test is timed: an example that is slow under load is not wrong.
@@ -21,6 +24,13 @@ _TOGETHER: Final = {"tests/e2e/test_live.py", "tests/e2e/test_replay.py"}
 """Files whose tests look at one fixture that takes minutes (tests/e2e/conftest.py)."""
 # It is back at 0 when a test ends; tests/otlp_receiver/test_server.py looks at it in between.
 _moved = {"otel_shell_detector_receiver_in_flight_bytes"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _events_are_as_published() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        check_what_is_encoded(patch)
+        yield
 
 
 def _has_moved(family: Metric) -> bool:

@@ -9,9 +9,15 @@ import pytest
 from detector.identity import event_id, session_id
 from detector.types import Kind, NodeId, ShellId
 from exporter.context_fields import CONTEXT_FIELDS, SCORING_FIELDS
+from exporter.schema import FIELDS
 
 _AROUND: Final = {field.name for field in (*CONTEXT_FIELDS, *SCORING_FIELDS)}
 """Where a shell runs and who started it, which is the machine's."""
+_SCORED: Final = {field.name for field in FIELDS if field.scored}
+_STORY: Final = "Abnormal Kubernetes Behavior using Splunk Infrastructure Monitoring"
+_DESCRIPTION: Final = (
+    "A shell runs on a Kubernetes worker node, as the process metrics of its collector show."
+)
 _STORE: Final = "otel-shell-detector"
 
 
@@ -43,11 +49,13 @@ def opening(way: str, arrived: dict[str, Any], known: dict[str, Any]) -> dict[st
             "kind": "opened",
             "risk_object": host,
             "risk_object_type": "system",
+            "dest": host,
             "risk_score": 25,
             "risk_message": f"Kubernetes shell running on worker node on host {host}",
             "search_name": "Threat - OTel Shell Detector - Kubernetes Shell Running on Worker Node - Rule",
             "rules": ["Kubernetes Shell Running on Worker Node"],
             "annotations.mitre_attack": ["T1059.004", "T1204"],
+            **_of_scored(event, known, start),
             "impact": 50,
             "confidence": 50,
             "k8s.cluster.name": "e2e",
@@ -64,10 +72,39 @@ def opening(way: str, arrived: dict[str, Any], known: dict[str, Any]) -> dict[st
     }
 
 
+def _of_scored(event: dict[str, Any], known: dict[str, Any], start: float) -> dict[str, Any]:
+    """What Enterprise Security reads."""
+    session = session_id(_STORE, _identity(known, start), 0)
+    parent = event.get("process.parent.executable.name")
+    threats = {"file_path": known["process.executable.path"], "process": known["process.command_line"]}
+    threats |= {"parent_process_name": parent} if parent else {}
+    owner = event.get("process.owner")
+    return {
+        "annotations.mitre_attack.mitre_technique_id": ["T1059.004", "T1204"],
+        "annotations.mitre_attack.mitre_technique": [
+            "Command and Scripting Interpreter: Unix Shell",
+            "User Execution",
+        ],
+        "annotations.mitre_attack.mitre_tactic": ["Execution"],
+        "annotations.mitre_attack.mitre_tactic_id": ["TA0002"],
+        "annotations.analytic_story": [_STORY],
+        "analyticstories": [_STORY],
+        "savedsearch_description": _DESCRIPTION,
+        "security_domain": "threat",
+        "info_min_time": event["window_start"],
+        "info_max_time": event["window_start"] + 10,
+        "contributing_events_search": (
+            f'(index="risk" OR index="otel_shell") sourcetype="otel:shell:risk" session_id="{session}"'
+        ),
+        "threat_object": list(threats.values()),
+        "threat_object_type": list(threats),
+    } | ({"user": owner} if owner else {})
+
+
 def ending(opened: dict[str, Any], closed: dict[str, Any], reason: str) -> dict[str, Any]:
     """The envelope of the end of a session that was scraped in every window, from that of its opening."""
     event = closed["event"]
-    measured = {name for name in event if name.endswith(("utilization", ".total"))} | _AROUND
+    measured = {name for name in event if name.endswith(("utilization", ".total"))} | _AROUND | _SCORED
     last = event["last_seen"]
     assert opened["event"]["last_seen"] <= last
     identity = _identity(event, event["process.start_time"])

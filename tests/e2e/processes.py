@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pytest
 
+from tests.event_schema import check, check_lines
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -133,14 +135,16 @@ def _envelopes(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         attributes = {each["key"]: _value(each["value"]) for each in resource_logs["resource"]["attributes"]}
         for scope_logs in resource_logs["scopeLogs"]:
             for record in scope_logs["logRecords"]:
-                yield {
-                    "time": int(record["timeUnixNano"]) / 1e9,
-                    "host": attributes["host.name"],
-                    "source": attributes["com.splunk.source"],
-                    "sourcetype": attributes["com.splunk.sourcetype"],
-                    "index": attributes["com.splunk.index"],
-                    "event": _value(record["body"]),
-                }
+                yield check(
+                    {
+                        "time": int(record["timeUnixNano"]) / 1e9,
+                        "host": attributes["host.name"],
+                        "source": attributes["com.splunk.source"],
+                        "sourcetype": attributes["com.splunk.sourcetype"],
+                        "index": attributes["com.splunk.index"],
+                        "event": _value(record["body"]),
+                    }
+                )
 
 
 def _value(any_value: Any) -> Any:
@@ -298,4 +302,5 @@ def replayed(*files: Path) -> bytes:
         capture_output=True,
         check=True,
     )
+    check_lines(done.stdout.splitlines())
     return done.stdout

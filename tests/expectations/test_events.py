@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.event_schema import check_lines
+
 HERE = Path(__file__).parent
 CAPTURES = HERE.parent / "captures"
 FILES = {
@@ -25,6 +27,7 @@ def replay(*arguments: str | Path) -> bytes:
     command = [sys.executable, "-m", "otel_shell_detector", "replay", *map(str, arguments)]
     run = subprocess.run(command, capture_output=True, check=False, timeout=60)
     assert (run.returncode, run.stderr) == (0, b"")
+    check_lines(run.stdout.splitlines())
     return run.stdout
 
 

@@ -38,6 +38,30 @@ def exact(body: bytes) -> Any:
     return json.loads(body, parse_float=Decimal)
 
 
+SCORED = {
+    "annotations.mitre_attack.mitre_technique_id": ["T1059.004", "T1204"],
+    "annotations.mitre_attack.mitre_technique": [
+        "Command and Scripting Interpreter: Unix Shell",
+        "User Execution",
+    ],
+    "annotations.mitre_attack.mitre_tactic": ["Execution"],
+    "annotations.mitre_attack.mitre_tactic_id": ["TA0002"],
+    "annotations.analytic_story": ["Abnormal Kubernetes Behavior using Splunk Infrastructure Monitoring"],
+    "analyticstories": ["Abnormal Kubernetes Behavior using Splunk Infrastructure Monitoring"],
+    "savedsearch_description": (
+        "A shell runs on a Kubernetes worker node, as the process metrics of its collector show."
+    ),
+    "security_domain": "threat",
+}
+EVIDENCE = (
+    '(index="risk" OR index="otel_shell") sourcetype="otel:shell:risk" '
+    'session_id="0b7a2f6e-1d1b-5c38-8f0c-3a5f0f0a1b2c"'
+)
+OF_SCORED = {
+    *SCORED,
+    *("user", "info_min_time", "info_max_time", "contributing_events_search"),
+    *("threat_object", "threat_object_type"),
+}
 OPENED_EVENT = {
     "time": Decimal("1795488130.870000253"),
     "host": "worker-7",
@@ -50,11 +74,14 @@ OPENED_EVENT = {
         "kind": "opened",
         "risk_object": "worker-7",
         "risk_object_type": "system",
+        "dest": "worker-7",
+        "user": "root",
         "risk_score": 25,
         "risk_message": "Kubernetes shell running on worker node on host worker-7",
         "search_name": "Threat - OTel Shell Detector - Kubernetes Shell Running on Worker Node - Rule",
         "rules": ["Kubernetes Shell Running on Worker Node"],
         "annotations.mitre_attack": ["T1059.004", "T1204"],
+        **SCORED,
         "impact": 50,
         "confidence": 50,
         "host.name": "worker-7",
@@ -75,6 +102,9 @@ OPENED_EVENT = {
         "first_seen": Decimal("1795488130.870000253"),
         "last_seen": Decimal("1795488130.870000253"),
         "orig_time": Decimal("1795488130.870000253"),
+        "info_min_time": Decimal("1795488130.000"),
+        "info_max_time": Decimal("1795488140.000"),
+        "contributing_events_search": EVIDENCE,
         "incarnation": 0,
         "resumed": False,
         "ordinal": 0,
@@ -85,6 +115,8 @@ OPENED_EVENT = {
         "shell.mode": "unknown",
         "preexisting": False,
         "context_basis": "absent",
+        "threat_object": ["/usr/bin/bash", "bash -i"],
+        "threat_object_type": ["file_path", "process"],
         "process.command_line.length": 7,
         "process.command_line.truncated": False,
         "process.command_line": "bash -i",
@@ -116,6 +148,7 @@ def test_an_ongoing_finding_is_context_and_leaves_out_what_is_unknown() -> None:
         "ordinal": 1,
     }
     for unknown in (
+        *OF_SCORED,
         "preexisting",
         "process.parent_pid",
         "process.executable.path",
@@ -149,7 +182,8 @@ def test_a_closed_finding_says_why_and_how_long() -> None:
         "process.command_line.sha256": "ab" * 32,
         "process.command_line": "sh -c ...",
     }
-    del inner["preexisting"]
+    for name in ("preexisting", *OF_SCORED):
+        del inner[name]
     assert (event.lane, exact(event.body)) == (
         Lane.CONTEXT,
         {**OPENED_EVENT, "time": Decimal("1795488191.870"), "index": "otel_shell", "event": inner},
@@ -160,6 +194,42 @@ def test_an_ongoing_finding_that_scores_goes_to_the_risk_index() -> None:
     """The seed profile."""
     event = encode(told(ONGOING, lane=Lane.RISK, score=25), SETTINGS)
     assert (event.lane, exact(event.body)["index"]) == (Lane.RISK, "risk")
+    inner = exact(event.body)["event"]
+    assert inner.keys() >= OF_SCORED - {"user"}  # nobody knows the owner
+    assert (inner["info_min_time"], inner["info_max_time"]) == (
+        Decimal("1795488130.000"),
+        Decimal("1795491730.000"),
+    )
+    assert (inner["threat_object"], inner["threat_object_type"]) == (["bash"], ["process_name"])
+
+
+def test_a_technique_that_is_not_known_has_an_id_and_no_name() -> None:
+    """A burst that an earlier version began may hold one."""
+    inner = exact(encode(told(OPENED, attack=("T9999", "T1611")), SETTINGS).body)["event"]
+    assert {name: inner[name] for name in inner if name.startswith("annotations.mitre")} == {
+        "annotations.mitre_attack": ["T9999", "T1611"],
+        "annotations.mitre_attack.mitre_technique_id": ["T9999", "T1611"],
+        "annotations.mitre_attack.mitre_technique": ["Escape to Host"],
+        "annotations.mitre_attack.mitre_tactic": ["Privilege Escalation"],
+        "annotations.mitre_attack.mitre_tactic_id": ["TA0004"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "where"),
+    [
+        (
+            {"staged": True, "index": "otel_shell"},
+            '(index="otel_shell") sourcetype="otel:shell:risk"',
+        ),
+        ({"index": ""}, '(index=*) sourcetype="otel:shell:risk"'),
+        ({"context_index": ""}, '(index=*) sourcetype="otel:shell:risk"'),
+        ({"index": 'a"b', "sourcetype": "c\\d"}, '(index="a\\"b" OR index="otel_shell") sourcetype="c\\\\d"'),
+    ],
+)
+def test_the_evidence_is_searched_where_it_was_sent(settings: dict[str, Any], where: str) -> None:
+    inner = exact(encode(told(OPENED), replace(SETTINGS, **settings)).body)["event"]
+    assert inner["contributing_events_search"] == f'{where} session_id="{OPENED.session_id}"'
 
 
 def test_a_lane_without_an_index_leaves_it_to_the_token() -> None:
@@ -168,10 +238,10 @@ def test_a_lane_without_an_index_leaves_it_to_the_token() -> None:
 
 def test_the_risk_object_is_the_verdicts_and_the_message_names_the_node() -> None:
     pod = RiskObject("prod/shop/cart", "other", "node-7")
-    for of, dest in ((RiskObject("node-7", "system"), None), (pod, "node-7")):
+    for of in (RiskObject("node-7", "system"), pod):
         inner = exact(encode(told(OPENED, object=of), SETTINGS).body)["event"]
         assert (inner["risk_object"], inner["risk_object_type"]) == (of.name, of.type)
-        assert (inner.get("dest"), inner["host.name"]) == (dest, "worker-7")
+        assert (inner["dest"], inner["host.name"]) == ("node-7", "worker-7")
         assert inner["risk_message"].endswith("on host node-7")
 
 
@@ -377,4 +447,24 @@ def test_the_worst_event_fits_and_leaves_the_command_line_two_kib() -> None:
     )
     body = encode(told(worst, object=RiskObject(bad, "other", bad), rules=(bad,) * 9), settings).body
     assert len(body) <= SIZE_LIMIT_BYTES
-    assert exact(body)["event"]["process.command_line"] == "x" * 2048
+    inner = exact(body)["event"]
+    assert inner["process.command_line"] == "x" * 2048
+    ids = (inner["event_id"], inner["session_id"], inner["kind"], inner["close_reason"])
+    assert ids == ("e" * 36, "s" * 36, "closed", "end_of_capture")
+
+
+def test_the_worst_event_that_scores_fits_too() -> None:
+    bad = "\x01" * 5000
+    context = Context(parent=Process(1, 1, bad, 1), labels=tuple((name, bad) for name, _ in LABELS))
+    evidence = Evidence(1, 1, bad, bad, CommandLine("x" * 2048, 2**63, "f" * 64))
+    worst = replace(
+        OPENED, shell=replace(OPENED.shell, host=bad, name=bad), evidence=evidence, context=context
+    )
+    more = {"object": RiskObject(bad, "other", bad), "rules": (bad,) * 9, "graded_by": "escape_hint"}
+    body = encode(told(worst, **more), SETTINGS).body
+    assert len(body) <= SIZE_LIMIT_BYTES
+    inner = exact(body)["event"]
+    assert inner.keys() >= OF_SCORED
+    assert inner["contributing_events_search"] == EVIDENCE
+    assert inner["threat_object_type"] == ["file_path", "process", "parent_process_name"]
+    assert len(inner["threat_object"]) == 3

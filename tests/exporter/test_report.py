@@ -42,6 +42,7 @@ BURST = Report(
     attack=("T1059.004",),
     rules=("A rule",),
 )
+STORIES = ["Abnormal Kubernetes Behavior using Splunk Infrastructure Monitoring"]
 EVENT: dict[str, Any] = {
     "event_id": "6f1c7f6e-9d1b-5c38-8f0c-3a5f0f0a1b2c",
     "kind": "burst",
@@ -53,10 +54,26 @@ EVENT: dict[str, Any] = {
     "search_name": "Threat - OTel Shell Detector - Kubernetes Shell Running on Worker Node - Rule",
     "rules": ["A rule"],
     "annotations.mitre_attack": ["T1059.004"],
+    "annotations.mitre_attack.mitre_technique_id": ["T1059.004"],
+    "annotations.mitre_attack.mitre_technique": ["Command and Scripting Interpreter: Unix Shell"],
+    "annotations.mitre_attack.mitre_tactic": ["Execution"],
+    "annotations.mitre_attack.mitre_tactic_id": ["TA0002"],
+    "annotations.analytic_story": STORIES,
+    "analyticstories": STORIES,
+    "savedsearch_description": (
+        "A shell runs on a Kubernetes worker node, as the process metrics of its collector show."
+    ),
+    "security_domain": "threat",
     "count": 200,
     "first_seen": Decimal("1795488130.000"),
     "last_seen": Decimal("1795488190.000"),
     "orig_time": Decimal("1795488190.000"),
+    "info_min_time": Decimal("1795488130.000"),
+    "info_max_time": Decimal("1795488191.000"),
+    "contributing_events_search": (
+        '(index="risk" OR index="otel_shell") sourcetype="otel:shell:risk" '
+        '(event_id="6f1c7f6e-9d1b-5c38-8f0c-3a5f0f0a1b2c" OR session_id IN ("s1", "s2"))'
+    ),
     "k8s.cluster.name": "prod",
     "k8s.node.name": "node-7",
     "workload": "shop/cart",
@@ -68,6 +85,8 @@ EVENT: dict[str, Any] = {
     "nodes": ["node-7"],
     "process.pids": ["1", "2"],
     "session_ids": ["s1", "s2"],
+    "threat_object": ["sh", "sh -c true", "containerd-shim"],
+    "threat_object_type": ["process_name", "process", "parent_process_name"],
     "process.command_line": "sh -c true",
 }
 
@@ -94,7 +113,13 @@ def test_a_burst_is_told() -> None:
 def test_a_burst_over_all_nodes_that_was_capped() -> None:
     report = replace(BURST, node=None, score=0, capped_score=25, lane=Lane.CONTEXT)
     expected = {**EVENT, "risk_score": 0, "capped_score": 25}
-    del expected["k8s.node.name"]
+    of_scored = [name for name in EVENT if name.startswith(("annotations.", "info_", "threat_"))]
+    for name in (
+        *of_scored[1:],
+        *("k8s.node.name", "analyticstories", "savedsearch_description", "security_domain"),
+        "contributing_events_search",
+    ):
+        del expected[name]
     assert read(report)["event"] == expected
     assert read(report)["index"] == "otel_shell"
 
@@ -153,7 +178,8 @@ def test_the_worst_report_fits(bad: str) -> None:
         )
         body = encode(replace(report, rules=(bad,) * 20, node=NodeId(bad, bad)), EventSettings()).body
         assert len(body) <= SIZE_LIMIT_BYTES
-        assert json.loads(body)["event"]["event_id"] == BURST.event_id
+        counted = kind not in {ReportKind.NODE_SILENT, ReportKind.NODE_RETURNED}
+        assert json.loads(body)["event"].get("count") == (200 if counted else None)
 
 
 def test_every_field_is_declared_once_with_a_meaning() -> None:

@@ -141,6 +141,7 @@ def test_what_comes_later_is_refused_by_name(
                 "compare",
                 "outbox",
                 "config-reference",
+                "event-schema",
                 "version",
                 "Exit status",
             ],
@@ -182,6 +183,7 @@ def test_what_comes_later_is_refused_by_name(
             ["--config FILE", "[NUMBER ...]", "--all", "--waiting", "--lane", "--yes", "exit status is 2"],
         ),
         (["config-reference", "--help"], ["Markdown"]),
+        (["event-schema", "--help"], ["JSON Schema"]),
         (["version", "--help"], ["Print the version."]),
     ],
 )
@@ -198,6 +200,11 @@ def test_help_tells_each_command_and_option(
 def test_the_reference_is_the_committed_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config-reference"]) == 0
     assert capsys.readouterr().out == (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+
+
+def test_the_schema_of_events_is_the_published_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["event-schema"]) == 0
+    assert capsys.readouterr().out == (ROOT / "docs" / "event.schema.json").read_text(encoding="utf-8")
 
 
 def test_a_reader_that_has_enough_is_no_traceback() -> None:

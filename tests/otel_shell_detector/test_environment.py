@@ -75,6 +75,7 @@ ANOTHER = {
     "exporter.hec.index": "r",
     "exporter.hec.context_index": "c",
     "exporter.hec.audit_index": "a",
+    "exporter.hec.staged": "true",
     "exporter.hec.source": "s",
     "exporter.hec.sourcetype": "t",
     "exporter.hec.ack": "TRUE",
@@ -107,6 +108,7 @@ WITH = {
     "receiver.tls.cert_file": {"receiver.tls.key_file": "/FILE"},
     "receiver.tls.key_file": {"receiver.tls.cert_file": "/FILE"},
     "receiver.tls.client_ca_file": {"receiver.tls.cert_file": "/FILE", "receiver.tls.key_file": "/FILE"},
+    "exporter.hec.staged": {"exporter.hec.index": "otel_shell"},
     "exporter.sink": {"exporter.file.path": "/events"},
 }
 

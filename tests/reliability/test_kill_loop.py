@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from store.sqlite import SqliteStore
+from tests.event_schema import check_lines
 from tests.reliability.kill_hec import UnreliableHec
 from tests.reliability.kill_lives import Lives, until
 from tests.reliability.load import SECOND, Agent, Node, Tally
@@ -144,6 +145,7 @@ def test_what_was_accepted_is_told_and_nothing_else_however_often_the_service_is
     assert (is_ready, status, waiting, dead) == (True, 0, 0, {})
     assert (tally.never_again, sorted(hec.unequal), verdict(wanted, bodies)) == ([], [], [])
     assert _kinds_of(fresh, bodies) == ["opened"]
+    check_lines(bodies)
     assert min(seen.during_start, seen.during_stop, seen.calls_cut_off, seen.outbox_waiting) > 0, summary
     assert min(seen.journal_trimmed, seen.recoveries) > 0, summary
     assert max(hec.taken.values()) > 1, "no event was delivered twice: this proves nothing"

@@ -111,6 +111,15 @@ def merge(data: bytes, points: Iterable[Point]) -> tuple[bytes, int]:
     return _pack(merged), conflicts
 
 
+def unpack(data: bytes) -> list[Point]:
+    """The points of a set, in its order."""
+    metrics = {code: metric for metric, code in _CODES.items()}
+    return [
+        Point(metrics[code], slot.decode("utf-8", "backslashreplace"), time_ns, value)
+        for (code, slot, time_ns), value in _unpack(data)
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Means:
     """Averages of one window; ``None`` without a point."""

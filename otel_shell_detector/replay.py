@@ -84,7 +84,7 @@ def _latest(record: Record) -> int:
 def replay(settings: Settings, files: Sequence[Path], *, close_at_end: bool = False) -> int:
     """Print the events of captures, one after the other; the exit status is 1 if anything was damaged."""
     run = Replay(settings, sys.stdout.buffer)
-    status = _feed_files(run, files)
+    status = feed_files(run, files)
     run.finish(close_sessions=close_at_end)
     sys.stdout.buffer.flush()
     return status
@@ -94,7 +94,7 @@ def coverage(settings: Settings, files: Sequence[Path], *, as_json: bool = False
     """Print how well the nodes of captures could be seen; the exit status is as of :func:`replay`."""
     with Path(os.devnull).open("wb") as nowhere:
         run = Replay(settings, nowhere)
-        status = _feed_files(run, files)
+        status = feed_files(run, files)
         run.finish(close_sessions=False)
     nodes = run.coverage()
     text = f"{json.dumps(described(nodes), indent=2)}\n" if as_json else table(nodes)
@@ -102,7 +102,8 @@ def coverage(settings: Settings, files: Sequence[Path], *, as_json: bool = False
     return status
 
 
-def _feed_files(run: Replay, files: Sequence[Path]) -> int:
+def feed_files(run: Replay, files: Sequence[Path]) -> int:
+    """Feed captures, one after the other; what is damaged is told, and the exit status is 1 then."""
     status = 0
     for path in files:
         try:

@@ -1,0 +1,141 @@
+"""Why an opening is judged as it is: what the judge saw, row by row and rule by rule.
+
+The judge keeps no record of its reasons. They are found again from what it judges by: the finding, the
+policy, and the notes as they were before it judged. What came of it is the judge's own word
+(:attr:`Explanation.judgement`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from detector.judging import bursts, caps, novelty, silence, summaries
+from detector.judging.fields import fields_of
+from detector.judging.notes import View
+from detector.judging.objects import likeness_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from detector.judging.bursts import Standing
+    from detector.judging.judge import Judge
+    from detector.judging.notes import Note
+    from detector.judging.objects import Likeness, RiskObject
+    from detector.judging.outcomes import Judgement
+    from detector.judging.profiles import Lack, Row
+    from detector.judging.silence import Silenced
+    from detector.policy import NearMiss, Policy, Rule
+    from detector.types import Finding
+
+MOST_NEAR: Final = 10
+"""Rules that nearly decided, as far as they are told."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowTried:
+    """A row of the profile and what the shell lacks to be of it; nothing if it matches."""
+
+    row: Row
+    lacks: tuple[Lack, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bursts:
+    """The counts before the opening, of its node and over all nodes; ``None`` of none yet."""
+
+    here: Standing | None
+    everywhere: Standing | None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What an opening is judged by.
+
+    ``finding`` says whether it is preexisting. ``first_scrape_ns`` is the node's first known scrape, 0 if
+    none is known. ``rows`` end with the one that matches. ``bursts`` is ``None`` if it cannot be folded.
+    ``identity_scored`` and ``object_scored`` are what was scored before (the object's ``None`` if there is no
+    cap). ``summarised``: it is of those that are told as one.
+    """
+
+    finding: Finding
+    fields: Mapping[str, str]
+    like: Likeness
+    first_scrape_ns: int
+    novel: bool | None
+    rows: tuple[RowTried, ...]
+    rule: Rule | None
+    near: tuple[NearMiss, ...]
+    object: RiskObject
+    summarised: bool
+    bursts: Bursts | None
+    identity_scored: int
+    object_scored: int | None
+    silenced: Silenced | None
+    judgement: Judgement
+
+    @property
+    def row(self) -> Row:
+        """The row that grades it."""
+        return self.rows[-1].row
+
+
+def explain(  # noqa: PLR0913  what the judge is handed, for one finding
+    judge: Judge,
+    finding: Finding,
+    recalled: Mapping[str, Note],
+    policy: Policy,
+    now_ns: int,
+    wall_ns: int,
+) -> Explanation:
+    """Explain an opening as the judge would judge it with these notes (those of :meth:`Judge.keys`).
+
+    Nothing is changed, and what the judge would write stays in the explanation.
+    """
+    rules, view = judge.rules, View(recalled, now_ns)
+    first_ns = novelty.first_scrape(view, finding)
+    preexisting = novelty.is_preexisting(finding, first_ns)
+    seen = replace(finding, context=replace(finding.context, preexisting=preexisting))
+    silenced = silence.find(view, seen.session_id)
+    like = likeness_of(seen)
+    novel = (
+        silenced.novel
+        if silenced is not None
+        else novelty.see(view, seen, like, first_ns, rules.baseline_ns)
+    )
+    fields = fields_of(seen, novel=novel)
+    risk = judge.object_of(seen)
+    capped = rules.max_per_object is not None
+    return Explanation(
+        finding=seen,
+        fields=fields,
+        like=like,
+        first_scrape_ns=first_ns,
+        novel=novel,
+        rows=tuple(_rows(judge, seen, novel=bool(novel))),
+        rule=policy.judge(fields, wall_ns),
+        near=tuple(policy.explain(fields, wall_ns, MOST_NEAR)),
+        object=risk,
+        summarised=not judge.profile.parity and summaries.is_summarised(seen.context, rules),
+        bursts=_bursts(judge, view, seen, like),
+        identity_scored=caps.spent(view, caps.key_of_identity(seen.shell)),
+        object_scored=caps.spent(view, caps.key_of_object(risk)) if capped else None,
+        silenced=silenced,
+        judgement=judge.judge([finding], recalled, policy.judge, now_ns, wall_ns),
+    )
+
+
+def _rows(judge: Judge, finding: Finding, *, novel: bool) -> list[RowTried]:
+    tried: list[RowTried] = []
+    for row in judge.profile.rows:
+        tried.append(RowTried(row, tuple(row.lacks(finding.context, novel=novel))))
+        if not tried[-1].lacks:
+            break
+    return tried
+
+
+def _bursts(judge: Judge, view: View, finding: Finding, like: Likeness) -> Bursts | None:
+    if not judge.folds or not bursts.may_fold(like, finding.context):
+        return None
+    here, everywhere = bursts.keys_of(like, finding.shell.node)
+    return Bursts(bursts.standing(view, here), bursts.standing(view, everywhere))

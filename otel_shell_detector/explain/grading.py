@@ -1,0 +1,186 @@
+"""How a score came about, step by step, in words that are the same for people and for programs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from detector.judging.outcomes import Counted, Told
+from detector.judging.rules import Preexisting
+from detector.policy import Action, Miss
+from otel_shell_detector.explain.document import when
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from detector.judging.bursts import Standing
+    from detector.judging.explanation import Explanation, RowTried
+    from detector.judging.profiles import Lack
+    from detector.judging.rules import JudgeRules
+    from detector.policy import NearMiss, Rule
+    from otel_shell_detector.explain.document import Json
+
+_MISSES = {
+    Miss.EXPIRED: "it is past its end",
+    Miss.ESCAPE_HINT: "it suppresses, and does not name shell.escape_hint",
+    Miss.SHADOWED: "an earlier rule decides",
+}
+_NS_PER_S = 1_000_000_000
+
+
+def profile_of(explained: Explanation, rules: JudgeRules) -> Json:
+    """The rows of the profile up to the one that matches, and what each earlier one lacked."""
+    return {
+        "profile": rules.profile,
+        "row": explained.row.name,
+        "score": rules.score if explained.row.score is None else explained.row.score,
+        "tried": [_row(tried, rules) for tried in explained.rows],
+    }
+
+
+def _row(tried: RowTried, rules: JudgeRules) -> Json:
+    return {
+        "row": tried.row.name,
+        "score": rules.score if tried.row.score is None else tried.row.score,
+        "lacks": [_lack(lack) for lack in tried.lacks],
+    }
+
+
+def _lack(lack: Lack) -> Json:
+    return {"field": lack.field, "found": lack.found, "wanted": " or ".join(lack.wanted) or "any text"}
+
+
+def policy_of(explained: Explanation, rules_in_force: int) -> Json:
+    """The rule that decides, and those that nearly do."""
+    rule = explained.rule
+    return {
+        "rules": rules_in_force,
+        "rule": None if rule is None else _rule(rule),
+        "near": [_near(miss, explained.fields) for miss in explained.near],
+    }
+
+
+def _rule(rule: Rule) -> Json:
+    action = f"score: {rule.score}" if rule.action is Action.SCORE else rule.action.value
+    return {"rule": rule.id, "action": action, "owner": rule.owner, "reason": rule.reason}
+
+
+def _near(miss: NearMiss, fields: Mapping[str, str]) -> Json:
+    matcher = miss.matcher
+    if matcher is None:
+        return {**_rule(miss.rule), "because": miss.because.value, "says": _MISSES[miss.because]}
+    return {
+        **_rule(miss.rule),
+        "because": miss.because.value,
+        "field": matcher.name,
+        "found": fields.get(matcher.name, ""),
+        "wanted": str(matcher),
+    }
+
+
+def steps_of(explained: Explanation, rules: JudgeRules) -> list[Json]:
+    """What was decided after profile and policy, in the judge's order."""
+    told = explained.judgement.tellings
+    verdict = told[0].verdict if told and isinstance(told[0], Told) else None
+    steps = [("novel", _novel(explained, rules)), ("preexisting", _preexisting(explained, rules))]
+    if explained.judgement.counts.get(Counted.SUPPRESSED) or explained.silenced is not None:
+        return _as_json(steps)
+    steps.append(("burst", _burst(explained, rules)))
+    if verdict is None or verdict.preexisting_summary:
+        return _as_json(steps)
+    asked = verdict.asked
+    if verdict.repeated:
+        steps.append(("repeated", f"the same command scored here within the period: {asked} is left"))
+    if rules.profile == "seed":
+        steps.append(("identity", "the profile seed scores each time that a shell is told"))
+    else:
+        left = max(0, asked - explained.identity_scored)
+        steps.append(("identity", f"this shell scored {explained.identity_scored} before: {left} is left"))
+    steps.append(("object", _object(explained, rules, capped=verdict.capped_score)))
+    return _as_json(steps)
+
+
+def _as_json(steps: list[tuple[str, str]]) -> list[Json]:
+    return [{"step": step, "says": says} for step, says in steps]
+
+
+def _novel(explained: Explanation, rules: JudgeRules) -> str:
+    if explained.novel:
+        return "nothing like it was seen in the 30 days before"
+    if explained.novel is None:
+        return "cannot be told: neither a command line nor a parent is known"
+    first_ns = explained.first_scrape_ns
+    over_ns = first_ns + rules.baseline_ns
+    if not first_ns or explained.finding.first_seen_ns < over_ns:
+        since = when(first_ns) or "an unknown time"
+        return f"not told: the node is watched since {since}, and risk.baseline is not over"
+    return "no: its like was seen in the 30 days before"
+
+
+def _preexisting(explained: Explanation, rules: JudgeRules) -> str:
+    if not explained.finding.context.preexisting:
+        return "no: it started after the node's first known scrape"
+    first = when(explained.first_scrape_ns)
+    if explained.summarised:
+        return f"started before the node's first scrape ({first}): counted in the summary, no score"
+    if rules.preexisting is Preexisting.SUMMARY:
+        return f"started before the node's first scrape ({first}), but reads commands or hints at an escape"
+    return f"started before the node's first scrape ({first}); risk.preexisting: score grades it all the same"
+
+
+def _burst(explained: Explanation, rules: JudgeRules) -> str:
+    if explained.summarised and explained.judgement.counts.get(Counted.SUMMARISED):
+        return "not asked: it is in the summary"
+    if explained.bursts is None:
+        if not rules.burst_after or rules.profile == "seed":
+            return "never: folding is off"
+        return "never: too little is known to call another the same, or it hints at an escape"
+    period = f"in {rules.burst_period_ns // _NS_PER_S} s"
+    here, everywhere = _told(explained.bursts.here), _told(explained.bursts.everywhere)
+    if here >= rules.burst_after:
+        return f"folded: its like was told {here} times on this node, at most {rules.burst_after} {period} are"
+    if everywhere >= rules.burst_after_all:
+        return f"folded: its like was told {everywhere} times on all nodes, at most {rules.burst_after_all} {period} are"
+    return f"no: its like was told {here} times on this node before, {rules.burst_after} {period} are"
+
+
+def _told(standing: Standing | None) -> int:
+    return 0 if standing is None else standing.told
+
+
+def _object(explained: Explanation, rules: JudgeRules, capped: int | None) -> str:
+    most = rules.max_per_object
+    if most is None or explained.object_scored is None:
+        return "no cap: risk.max_per_object is not set"
+    said = f"{explained.object_scored} of at most {most.points} in {most.period_ns // _NS_PER_S} s scored before"
+    return said if capped is None else f"{said}: {capped} more would exceed it, so it does not score"
+
+
+def result_of(explained: Explanation) -> Json:
+    """What became of the opening."""
+    counts = explained.judgement.counts
+    told = [telling for telling in explained.judgement.tellings if isinstance(telling, Told)]
+    result: Json = {"outcome": _outcome(counts), "object": explained.object.name, "score": 0}
+    for telling in told:
+        verdict = telling.verdict
+        result |= {"lane": verdict.lane.value, "score": verdict.score}
+        if verdict.capped_score is not None:
+            result["capped_score"] = verdict.capped_score
+        result["attack"] = list(verdict.attack)
+    return result
+
+
+def _outcome(counts: Mapping[str, int]) -> str:
+    return next(_outcomes(counts), "told")
+
+
+def _outcomes(counts: Mapping[str, int]) -> Iterator[str]:
+    for what in (
+        Counted.SUPPRESSED,
+        Counted.STILL_SUPPRESSED,
+        Counted.FOLDED,
+        Counted.REPEATED,
+        Counted.SUMMARISED,
+        Counted.CAPPED,
+    ):
+        if counts.get(what):
+            yield what.value

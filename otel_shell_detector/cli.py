@@ -16,6 +16,7 @@ import yaml
 
 from otel_shell_detector import checks, logs, outbox, reference
 from otel_shell_detector.configuration import LogSettings
+from otel_shell_detector.explain import command as explain
 from otel_shell_detector.keys import plain
 from otel_shell_detector.kinds import one_line
 from otel_shell_detector.policies import file as policies
@@ -112,6 +113,9 @@ def _parser() -> _Parser:
     coverage.add_argument("files", nargs="+", type=Path, metavar="FILE", help="as of replay")
     coverage.add_argument("--json", action="store_true", help="as the service answers at /coverage")
     coverage.set_defaults(run=_coverage)
+    explaining = command("explain", explain.DESCRIPTION)
+    explain.declare(explaining)
+    explaining.set_defaults(run=_explain)
     made = command("outbox", "See, send again or delete what was not delivered.", configured=False)
     outbox.declare(made, _configurable)
     made.set_defaults(run=_outbox)
@@ -158,6 +162,12 @@ def _coverage(options: argparse.Namespace) -> int:
     from otel_shell_detector import replay  # noqa: PLC0415  # as for serve
 
     return replay.coverage(settings, options.files, as_json=options.json)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    settings = load(options.config, os.environ)
+    logs.configure(settings.log)
+    return explain.run(settings, options)
 
 
 def _outbox(options: argparse.Namespace) -> int:

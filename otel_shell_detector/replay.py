@@ -102,8 +102,8 @@ def coverage(settings: Settings, files: Sequence[Path], *, as_json: bool = False
     return status
 
 
-def feed_files(run: Replay, files: Sequence[Path]) -> int:
-    """Feed captures, one after the other; what is damaged is told, and the exit status is 1 then."""
+def feed_files(run: Replay, files: Sequence[Path], *, quiet: bool = False) -> int:
+    """Feed captures, one after the other; what is damaged is told unless ``quiet``, and 1 is returned."""
     status = 0
     for path in files:
         try:
@@ -112,12 +112,17 @@ def feed_files(run: Replay, files: Sequence[Path]) -> int:
                     complaint = _take(run, item)
                     if complaint:
                         bar.clear()
-                        sys.stderr.write(f"{one_line(f'{path}: {complaint}')}\n")
+                        _complain(f"{path}: {complaint}", quiet=quiet)
                         status = 1
         except CaptureError as error:
-            sys.stderr.write(f"{one_line(str(error))}\n")
+            _complain(str(error), quiet=quiet)
             status = 1
     return status
+
+
+def _complain(text: str, *, quiet: bool) -> None:
+    if not quiet:
+        sys.stderr.write(f"{one_line(text)}\n")
 
 
 def _take(run: Replay, item: Request | Damaged | OtherSignal) -> str:

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Final
 
 from detector.judging import bursts, caps, novelty, silence, summaries
 from detector.judging.fields import fields_of
-from detector.judging.notes import View
+from detector.judging.notes import Note, NoteKind, View
 from detector.judging.objects import likeness_of
+from detector.judging.outcomes import Counted, ReportKind, report_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from detector.judging.bursts import Standing
     from detector.judging.judge import Judge
-    from detector.judging.notes import Note
     from detector.judging.objects import Likeness, RiskObject
     from detector.judging.outcomes import Judgement
     from detector.judging.profiles import Lack, Row
@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 
 MOST_NEAR: Final = 10
 """Rules that nearly decided, as far as they are told."""
+_REPORTED: Final = {
+    NoteKind.BURST: ReportKind.BURST,
+    NoteKind.AUDIT: ReportKind.SUPPRESSED,
+    NoteKind.SUMMARY: ReportKind.PREEXISTING,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,3 +144,15 @@ def _bursts(judge: Judge, view: View, finding: Finding, like: Likeness) -> Burst
         return None
     here, everywhere = bursts.keys_of(like, finding.shell.node)
     return Bursts(bursts.standing(view, here), bursts.standing(view, everywhere))
+
+
+def counted_in(explained: Explanation, store_id: str) -> str:
+    """The id of the event that will count the opening beside others; empty if none does."""
+    rule = explained.rule
+    for note in explained.judgement.notes:
+        kind = _REPORTED.get(note.kind) if isinstance(note, Note) else None
+        if kind is None or (kind is ReportKind.BURST and not explained.judgement.counts.get(Counted.FOLDED)):
+            continue
+        of_rule = (rule.id,) if kind is ReportKind.SUPPRESSED and rule is not None else ()
+        return report_id(store_id, kind, note.key, note.value["since_ns"], *of_rule)
+    return ""

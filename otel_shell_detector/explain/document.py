@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from detector.judging.fields import fields_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     from detector.points import Means
-    from detector.types import Finding, Point, Rules, ShellId
-    from exporter.json_text import Text
+    from detector.types import Finding, Point, ShellId
 
 Json = dict[str, Any]
 

@@ -10,10 +10,11 @@ from detector.policy import Action, Miss
 from otel_shell_detector.explain.document import when
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from detector.judging.bursts import Standing
     from detector.judging.explanation import Explanation, RowTried
+    from detector.judging.outcomes import Verdict
     from detector.judging.profiles import Lack
     from detector.judging.rules import JudgeRules
     from detector.policy import NearMiss, Rule
@@ -24,6 +25,7 @@ _MISSES = {
     Miss.ESCAPE_HINT: "it suppresses, and does not name shell.escape_hint",
     Miss.SHADOWED: "an earlier rule decides",
 }
+_UNTOLD = (Counted.SUPPRESSED, Counted.STILL_SUPPRESSED, Counted.FOLDED, Counted.REPEATED)
 _NS_PER_S = 1_000_000_000
 
 
@@ -89,12 +91,12 @@ def steps_of(explained: Explanation, rules: JudgeRules) -> list[Json]:
         return _as_json(steps)
     asked = verdict.asked
     if verdict.repeated:
-        steps.append(("repeated", f"the same command scored here within the period: {asked} is left"))
+        steps.append(("repeated", f"the same command scored here within the period: {asked} left"))
     if rules.profile == "seed":
         steps.append(("identity", "the profile seed scores each time that a shell is told"))
     else:
         left = max(0, asked - explained.identity_scored)
-        steps.append(("identity", f"this shell scored {explained.identity_scored} before: {left} is left"))
+        steps.append(("identity", f"this shell scored {explained.identity_scored} before: {left} left"))
     steps.append(("object", _object(explained, rules, capped=verdict.capped_score)))
     return _as_json(steps)
 
@@ -133,14 +135,17 @@ def _burst(explained: Explanation, rules: JudgeRules) -> str:
     if explained.bursts is None:
         if not rules.burst_after or rules.profile == "seed":
             return "never: folding is off"
-        return "never: too little is known to call another the same, or it hints at an escape"
+        if explained.finding.context.escape_hint:
+            return "never: it hints at an escape"
+        return "never: too little is known of it to call another the same"
     period = f"in {rules.burst_period_ns // _NS_PER_S} s"
     here, everywhere = _told(explained.bursts.here), _told(explained.bursts.everywhere)
     if here >= rules.burst_after:
-        return f"folded: its like was told {here} times on this node, at most {rules.burst_after} {period} are"
+        return f"folded: {here} like it were told on this node before, at most {rules.burst_after} {period} are"
     if everywhere >= rules.burst_after_all:
-        return f"folded: its like was told {everywhere} times on all nodes, at most {rules.burst_after_all} {period} are"
-    return f"no: its like was told {here} times on this node before, {rules.burst_after} {period} are"
+        most = rules.burst_after_all
+        return f"folded: {everywhere} like it were told on all nodes before, at most {most} {period} are"
+    return f"no: {here} like it were told on this node before, up to {rules.burst_after} {period} are"
 
 
 def _told(standing: Standing | None) -> int:
@@ -158,29 +163,28 @@ def _object(explained: Explanation, rules: JudgeRules, capped: int | None) -> st
 def result_of(explained: Explanation) -> Json:
     """What became of the opening."""
     counts = explained.judgement.counts
-    told = [telling for telling in explained.judgement.tellings if isinstance(telling, Told)]
-    result: Json = {"outcome": _outcome(counts), "object": explained.object.name, "score": 0}
-    for telling in told:
-        verdict = telling.verdict
-        result |= {"lane": verdict.lane.value, "score": verdict.score}
-        if verdict.capped_score is not None:
-            result["capped_score"] = verdict.capped_score
-        result["attack"] = list(verdict.attack)
+    outcome = next((str(what) for what in _UNTOLD if counts.get(what)), "told")
+    result: Json = {"outcome": outcome, "object": explained.object.name, "score": 0}
+    for telling in explained.judgement.tellings:
+        if isinstance(telling, Told):
+            verdict = telling.verdict
+            result |= {"lane": verdict.lane.value, "score": verdict.score, "attack": list(verdict.attack)}
+            if verdict.capped_score is not None:
+                result["capped_score"] = verdict.capped_score
+            if not verdict.score:
+                result["because"] = _lost(explained, verdict)
     return result
 
 
-def _outcome(counts: Mapping[str, int]) -> str:
-    return next(_outcomes(counts), "told")
-
-
-def _outcomes(counts: Mapping[str, int]) -> Iterator[str]:
-    for what in (
-        Counted.SUPPRESSED,
-        Counted.STILL_SUPPRESSED,
-        Counted.FOLDED,
-        Counted.REPEATED,
-        Counted.SUMMARISED,
-        Counted.CAPPED,
-    ):
-        if counts.get(what):
-            yield what.value
+def _lost(explained: Explanation, verdict: Verdict) -> str:
+    """Why a shell that is told scores nothing."""
+    if verdict.preexisting_summary:
+        return "it was there before the node was watched (risk.preexisting: summary)"
+    if verdict.capped_score is not None:
+        return "its risk object may not score more for now (risk.max_per_object)"
+    if verdict.repeated and not verdict.asked:
+        return "the same command scored here within the period (risk.burst.period)"
+    if verdict.asked:
+        return "it has scored before, in an earlier session"
+    ruled = explained.rule is not None and explained.rule.action is Action.SCORE
+    return "a rule of the policy gives 0" if ruled else "its row of the profile gives 0"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from detector import evidence
+from detector.description import describe
+from detector.identity import event_id, session_id
 from detector.points import Means, means, unpack
 from detector.sessions import State
+from detector.types import Finding, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,6 +19,14 @@ if TYPE_CHECKING:
     from detector.sessions import Shell
     from detector.types import Evidence, Point, ShellId, Span
     from detector.windows import Window
+
+
+class Identity(NamedTuple):
+    """A shell in memory, and how far it was told: see :class:`Look`."""
+
+    shell: ShellId
+    incarnation: int
+    ordinal: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +45,8 @@ class Look:
     """A shell in memory: a candidate, or an open session.
 
     ``span`` is over all windows that were counted, ``None`` if none was. ``told`` are intervals of bins, both
-    ends included, that were counted. ``sign_ns`` is the event time of the last sign of life, ``first_ns`` that
-    of the node's first known scrape. ``incarnation`` is -1 while nothing positive was seen of it.
+    ends included, that were counted. ``first_ns`` is the event time of the node's first known scrape.
+    ``incarnation`` is -1 while nothing positive was seen of it.
     """
 
     shell: ShellId
@@ -46,13 +57,10 @@ class Look:
     span: Span | None
     told: tuple[tuple[int, int], ...]
     windows: tuple[OpenWindow, ...]
-    sign_ns: int
     first_ns: int
 
 
-def look_at(
-    shell: Shell, windows: Iterable[tuple[int, int, Window]], rules: Rules, first_ns: int
-) -> Look:
+def look_at(shell: Shell, windows: Iterable[tuple[int, int, Window]], rules: Rules, first_ns: int) -> Look:
     """What is in memory of a shell, with its open windows (bin, deadline, window)."""
     windows = list(windows)
     seen = shell.sightings
@@ -68,8 +76,29 @@ def look_at(
         span=total.span(rules.window_ns) if total.windows else None,
         told=tuple(shell.told_bins(rules)),
         windows=tuple(_open(*each) for each in windows),
-        sign_ns=shell.sign_ns,
         first_ns=first_ns,
+    )
+
+
+def opening_of(look: Look, store_id: str) -> Finding | None:
+    """The opening of an open session, as far as it is known by now; ``None`` if no window has closed."""
+    span = look.span
+    if not look.is_open or span is None:
+        return None
+    return Finding(
+        event_id=event_id(store_id, look.shell, look.incarnation, Kind.OPENED, 0),
+        session_id=session_id(store_id, look.shell, look.incarnation),
+        kind=Kind.OPENED,
+        shell=look.shell,
+        incarnation=look.incarnation,
+        ordinal=0,
+        span=span,
+        first_seen_ns=span.first_ns,
+        last_seen_ns=span.last_ns,
+        envelope_ns=span.first_ns,
+        evidence=look.evidence,
+        context=describe(look.shell.name, look.evidence),
+        node_first_ns=look.first_ns,
     )
 
 

@@ -20,7 +20,7 @@ from detector.blindness import Blindness
 from detector.counts import Count
 from detector.coverage import Coverage, scrape_ns
 from detector.identity import BootTime
-from detector.looking import Look, look_at
+from detector.looking import Identity, Look, look_at
 from detector.points import invalid_reason, sign_of_life, valid_points
 from detector.progress import Progress
 from detector.rules import EXIT_HOLD_NS, Rules
@@ -81,9 +81,9 @@ class Node:
         """How many sessions are open."""
         return sum(shell.state is State.OPEN for shell in self._shells)
 
-    def identities(self) -> Iterator[ShellId]:
+    def identities(self) -> Iterator[Identity]:
         """The shells that are in memory."""
-        return (shell.id for shell in self._shells)
+        return (Identity(shell.id, shell.incarnation, shell.ordinal) for shell in self._shells)
 
     def look(self, shell_id: ShellId) -> Look | None:
         """What is in memory of one of them."""

@@ -144,7 +144,7 @@ class Shell:
         """Intervals of bins, both ends included, in which a point changes nothing as it was counted."""
         newest, oldest = self._newest, self._lowest
         if newest is None:
-            return _joined(self._spent)
+            return list(self._spent)
         found = list(self._spent)
         for number in range(max(oldest, newest - rules.horizon_bins), newest + 1):
             if not self._bits >> (newest - number) & 1:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from detector.counts import Count
-from detector.node import Node, Fed
+from detector.node import Fed, Node
 from detector.points import MAX_SLOT_BYTES, Means, invalid_reason, means, sign_of_life, unpack
 from detector.sessions import Shell, State
 
@@ -94,9 +94,7 @@ class Watcher(Protocol):
 class TracedNode(Node):
     """A node that tells a watcher."""
 
-    def __init__(  # noqa: PLR0913  those of a node, and who is told
-        self, node: NodeId, rules: Rules, budget: Budget, out: Output, *, watcher: Watcher
-    ) -> None:
+    def __init__(self, node: NodeId, rules: Rules, budget: Budget, out: Output, *, watcher: Watcher) -> None:
         super().__init__(node, rules, budget, out)
         self._watcher = watcher
         self._fates: list[PointFate] | None = None

@@ -106,10 +106,12 @@ class Bench:
         """The policy in force; empty if there is none."""
         return Policy() if self._loaded is None else self._loaded.policy
 
-    def explain(self, store: Store, finding: Finding, now_ns: int, wall_ns: int) -> Explanation:
-        """Why an opening would be judged as it would be, now. Changes nothing."""
+    def explain(
+        self, store: Store, finding: Finding, now_ns: int, wall_ns: int, *, known_novel: bool | None = None
+    ) -> Explanation:
+        """See :func:`detector.judging.explanation.explain`. Raises :class:`store.seams.StoreError`."""
         recalled = store.recall(self._judge.keys([finding]))
-        return explain(self._judge, finding, recalled, self.policy, now_ns, wall_ns)
+        return explain(self._judge, finding, recalled, self.policy, now_ns, wall_ns, known_novel=known_novel)
 
     def hear(self, store: Store, step: Step, now_ns: int, wall_ns: int) -> Sentence:
         """Settle what is due, then judge what was found. Raises :class:`store.seams.StoreError`."""

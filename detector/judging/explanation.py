@@ -35,6 +35,12 @@ _REPORTED: Final = {
     NoteKind.AUDIT: ReportKind.SUPPRESSED,
     NoteKind.SUMMARY: ReportKind.PREEXISTING,
 }
+_COUNTED: Final = {
+    NoteKind.BURST: Counted.FOLDED,
+    NoteKind.AUDIT: Counted.SUPPRESSED,
+    NoteKind.SUMMARY: Counted.SUMMARISED,
+}
+"""What is counted when an opening goes into a note of that kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +91,19 @@ class Explanation:
         return self.rows[-1].row
 
 
-def explain(  # noqa: PLR0913  what the judge is handed, for one finding
+def explain(  # noqa: PLR0913, PLR0917  what the judge is handed, for one finding
     judge: Judge,
     finding: Finding,
     recalled: Mapping[str, Note],
     policy: Policy,
     now_ns: int,
     wall_ns: int,
+    *,
+    known_novel: bool | None = None,
 ) -> Explanation:
     """Explain an opening as the judge would judge it with these notes (those of :meth:`Judge.keys`).
+
+    ``known_novel`` is whether it was novel when it opened, if that is known from elsewhere.
 
     Nothing is changed, and what the judge would write stays in the explanation.
     """
@@ -103,11 +113,9 @@ def explain(  # noqa: PLR0913  what the judge is handed, for one finding
     seen = replace(finding, context=replace(finding.context, preexisting=preexisting))
     silenced = silence.find(view, seen.session_id)
     like = likeness_of(seen)
-    novel = (
-        silenced.novel
-        if silenced is not None
-        else novelty.see(view, seen, like, first_ns, rules.baseline_ns)
-    )
+    novel = silenced.novel if silenced is not None else known_novel
+    if novel is None and silenced is None:
+        novel = novelty.see(view, seen, like, first_ns, rules.baseline_ns)
     fields = fields_of(seen, novel=novel)
     risk = judge.object_of(seen)
     capped = rules.max_per_object is not None
@@ -148,11 +156,10 @@ def _bursts(judge: Judge, view: View, finding: Finding, like: Likeness) -> Burst
 
 def counted_in(explained: Explanation, store_id: str) -> str:
     """The id of the event that will count the opening beside others; empty if none does."""
-    rule = explained.rule
+    counts, rule = explained.judgement.counts, explained.rule
     for note in explained.judgement.notes:
-        kind = _REPORTED.get(note.kind) if isinstance(note, Note) else None
-        if kind is None or (kind is ReportKind.BURST and not explained.judgement.counts.get(Counted.FOLDED)):
-            continue
-        of_rule = (rule.id,) if kind is ReportKind.SUPPRESSED and rule is not None else ()
-        return report_id(store_id, kind, note.key, note.value["since_ns"], *of_rule)
+        if isinstance(note, Note) and counts.get(_COUNTED.get(note.kind, "")):
+            kind = _REPORTED[note.kind]
+            of_rule = (rule.id,) if kind is ReportKind.SUPPRESSED and rule is not None else ()
+            return report_id(store_id, kind, note.key, note.value["since_ns"], *of_rule)
     return ""

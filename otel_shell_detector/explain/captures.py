@@ -52,7 +52,9 @@ MOST_EVENTS: Final = 20
 """The same of events of a session, and of sessions of a shell."""
 
 
-def explain_captures(settings: Settings, asked: Asked, files: Sequence[Path], wall_ns: int) -> tuple[Json, int]:
+def explain_captures(
+    settings: Settings, asked: Asked, files: Sequence[Path], wall_ns: int
+) -> tuple[Json, int]:
     """The explanation, and the exit status: 1 if a file was damaged. Raises :class:`NotFoundError`.
 
     ``wall_ns`` is the time for which the policy of the configuration is read.
@@ -136,7 +138,11 @@ class _Search(_Watching):
         ordered = sorted(self._candidates.values(), key=_age)
         return [
             of_shell(each.shell)
-            | {"first_seen": when(each.seen_ns), "process.command_line": each.line, "session_ids": each.sessions}
+            | {
+                "first_seen": when(each.seen_ns),
+                "process.command_line": each.line,
+                "session_ids": each.sessions,
+            }
             for each in ordered
         ]
 
@@ -160,8 +166,8 @@ class _Search(_Watching):
             if self._asked.id in {finding.event_id, finding.session_id}:
                 self._candidates.setdefault(finding.shell, _Candidate(finding.shell, finding.first_seen_ns))
             candidate = self._candidates.get(finding.shell)
-            if candidate is not None and finding.kind is Kind.OPENED and len(candidate.sessions) < MOST_EVENTS:
-                candidate.sessions.append(finding.session_id)
+            if candidate is not None and finding.kind is Kind.OPENED:
+                candidate.sessions = [*candidate.sessions, finding.session_id][-MOST_EVENTS:]
         self._write(self._bench.hear(self._store, step, self._now_ns, self._now_ns), step.rows)
 
     def _told(self, event: Event) -> None:
@@ -236,7 +242,11 @@ class _Follow(_Watching):
             self._sessions.add(self._opened(finding))
         session = self._sessions.kept[-1]
         session.finding = finding
-        told: Json = {"event_id": finding.event_id, "kind": finding.kind.value, "time": when(finding.envelope_ns)}
+        told: Json = {
+            "event_id": finding.event_id,
+            "kind": finding.kind.value,
+            "time": when(finding.envelope_ns),
+        }
         self._of_finding = {finding.event_id: told}
         self._hear(step)
         session.events.add(told if "lane" in told else told | {"lane": None, "score": 0})

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from otel_shell_detector.explain.asked import Asked, NotFoundError
 from otel_shell_detector.explain.text import rendered
 from otel_shell_detector.kinds import one_line, show
+from otel_shell_detector.outbox_access import CannotAskError
 from otel_shell_detector.sources import ConfigurationError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _HIGHEST_PID: Final = 2**63 - 1
 _DIGITS: Final = 19
 
 DESCRIPTION: Final = (
-    "Say why a shell was told or was not: its score step by step, the policy's rules, its points and windows. "
+    "Say why a shell was told or was not: its score step by step, the policy's rules, points and windows. "
     "Without FILE it asks the service that runs or, if none does, its state."
 )
 
@@ -33,7 +34,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", nargs="?", metavar="EVENT_ID|SESSION_ID", help="as an event has it")
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="captures, as of replay")
     parser.add_argument("--pid", type=_pid, metavar="PID", help="instead of an id: the shells of that pid")
-    parser.add_argument("--node", metavar="NODE", help="with --pid: on that node alone (its node or host name)")
+    parser.add_argument("--node", metavar="NODE", help="with --pid: on the node or host of that name alone")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -71,8 +72,10 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
 
             document, status = explain_captures(settings, asked, files, time.time_ns())
         else:
-            raise NotFoundError("TODO")
-    except NotFoundError as error:
+            from otel_shell_detector.explain.access import ask  # noqa: PLC0415  # it loads the store
+
+            document, status = ask(settings, asked), 0
+    except (NotFoundError, CannotAskError) as error:
         sys.stderr.write(f"{one_line(str(error))}\n")
         return 1
     sys.stdout.write(f"{json.dumps(document, indent=2)}\n" if options.json else rendered(document))

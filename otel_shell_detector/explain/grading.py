@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from detector.judging.outcomes import Counted, Told
+from detector.judging.bursts import keys_of as burst_keys
+from detector.judging.outcomes import Counted, ReportKind, Told, report_id
 from detector.judging.rules import Preexisting
 from detector.policy import Action, Miss
 from otel_shell_detector.explain.document import when
@@ -130,22 +131,26 @@ def _preexisting(explained: Explanation, rules: JudgeRules) -> str:
 
 
 def _burst(explained: Explanation, rules: JudgeRules) -> str:
-    if explained.summarised and explained.judgement.counts.get(Counted.SUMMARISED):
+    if explained.judgement.counts.get(Counted.SUMMARISED):
         return "not asked: it is in the summary"
     if explained.bursts is None:
-        if not rules.burst_after or rules.profile == "seed":
-            return "never: folding is off"
-        if explained.finding.context.escape_hint:
-            return "never: it hints at an escape"
-        return "never: too little is known of it to call another the same"
+        return f"never: {_unfoldable(explained, rules)}"
     period = f"in {rules.burst_period_ns // _NS_PER_S} s"
     here, everywhere = _told(explained.bursts.here), _told(explained.bursts.everywhere)
-    if here >= rules.burst_after:
-        return f"folded: {here} like it were told on this node before, at most {rules.burst_after} {period} are"
-    if everywhere >= rules.burst_after_all:
-        most = rules.burst_after_all
-        return f"folded: {everywhere} like it were told on all nodes before, at most {most} {period} are"
-    return f"no: {here} like it were told on this node before, up to {rules.burst_after} {period} are"
+    most, most_everywhere = rules.burst_after, rules.burst_after_all
+    if here >= most:
+        return f"folded: {here} like it were told on this node before, at most {most} {period} are"
+    if everywhere >= most_everywhere:
+        return f"folded: {everywhere} like it were told on all nodes, at most {most_everywhere} {period} are"
+    return f"no: {here} like it were told on this node before, up to {most} {period} are"
+
+
+def _unfoldable(explained: Explanation, rules: JudgeRules) -> str:
+    if not rules.burst_after or rules.profile == "seed":
+        return "folding is off"
+    if explained.finding.context.escape_hint:
+        return "it hints at an escape"
+    return "too little is known of it to call another the same"
 
 
 def _told(standing: Standing | None) -> int:
@@ -156,7 +161,9 @@ def _object(explained: Explanation, rules: JudgeRules, capped: int | None) -> st
     most = rules.max_per_object
     if most is None or explained.object_scored is None:
         return "no cap: risk.max_per_object is not set"
-    said = f"{explained.object_scored} of at most {most.points} in {most.period_ns // _NS_PER_S} s scored before"
+    said = (
+        f"{explained.object_scored} of at most {most.points} in {most.period_ns // _NS_PER_S} s scored before"
+    )
     return said if capped is None else f"{said}: {capped} more would exceed it, so it does not score"
 
 
@@ -188,3 +195,59 @@ def _lost(explained: Explanation, verdict: Verdict) -> str:
         return "it has scored before, in an earlier session"
     ruled = explained.rule is not None and explained.rule.action is Action.SCORE
     return "a rule of the policy gives 0" if ruled else "its row of the profile gives 0"
+
+
+# --- of a session that is open: what stands now
+
+
+def standing_result(explained: Explanation, rules: JudgeRules) -> Json:
+    """What became of a session, as far as the notes tell."""
+    silenced = explained.silenced
+    if silenced is not None:
+        outcome = Counted.SUPPRESSED if silenced.rule else Counted.FOLDED
+        by = {"rule": silenced.rule} if silenced.rule else {}
+        return {"outcome": outcome.value, "object": explained.object.name, "score": 0, **by}
+    if rules.profile == "seed":
+        return {"outcome": "told", "object": explained.object.name, "score": None}
+    score = explained.identity_scored
+    lane = "risk" if score else "context"
+    return {"outcome": "told", "object": explained.object.name, "score": score, "lane": lane}
+
+
+def standing_burst(explained: Explanation, store_id: str) -> Json | None:
+    """The burst that a silenced session is counted in, while it is counted."""
+    silenced = explained.silenced
+    if silenced is None or silenced.rule or explained.bursts is None:
+        return None
+    keys = burst_keys(explained.like, explained.finding.shell.node)
+    standings = (explained.bursts.here, explained.bursts.everywhere)
+    found = [
+        (key, each) for key, each in zip(keys, standings, strict=True) if each is not None and each.folded
+    ]
+    listed = [(key, each) for key, each in found if silenced.session_id in each.sessions]
+    for key, each in listed or found:
+        told = report_id(store_id, ReportKind.BURST, key, each.since_ns)
+        return {"event_id": told, "kind": "burst", "lane": None, "score": None, "count": each.folded}
+    return None
+
+
+def standing_steps(explained: Explanation, rules: JudgeRules, *, novel_is_known: bool) -> list[Json]:
+    """What the notes tell now of what decided then."""
+    novel = "not kept: the event of its opening says it (shell.novel); the rows are tried as if it was not"
+    if novel_is_known:
+        novel = "it was, when it opened" if explained.novel else "it was not, or could not be told"
+    steps = [("novel", novel), ("preexisting", _preexisting(explained, rules))]
+    if explained.bursts is None:
+        steps.append(("burst", _burst(explained, rules)))
+    else:
+        here = explained.bursts.here
+        says = "no period is counted" if here is None else f"{here.told} like it told, {here.folded} folded"
+        steps.append(("burst", f"{says} on this node in the period that runs"))
+    steps.append(("identity", f"this shell has scored {explained.identity_scored}"))
+    most = rules.max_per_object
+    if most is None:
+        steps.append(("object", "no cap: risk.max_per_object is not set"))
+    else:
+        seconds = most.period_ns // _NS_PER_S
+        steps.append(("object", f"{explained.object_scored} of at most {most.points} in {seconds} s scored"))
+    return _as_json(steps)

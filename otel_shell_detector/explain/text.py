@@ -54,12 +54,15 @@ _LEFT_OUT: Final = {
     None: "counts",
     "not_positive": "no positive value",
     "session_closed": "session closed",
+    "open": "open, will count",
+    "open_not_positive": "open, no positive value yet",
 }
 
 
 def rendered(document: Json) -> str:
     """All lines."""
-    return "".join(f"{line.rstrip()}\n" for line in _lines(document))
+    lines = (line for text in _lines(document) for line in text.split("\n"))
+    return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
 def _lines(document: Json) -> Iterator[str]:
@@ -135,6 +138,7 @@ def _session(session: Json) -> Iterator[str]:
         yield from _pair("state", session["state"], 12, 2)
     if session["first_seen"]:
         yield from _pair("seen", f"{session['first_seen']} to {session['last_seen']}", 12, 2)
+    yield from _counted(session)
     yield from _result(session)
     yield from _events(session)
     if "profile" in session:
@@ -156,6 +160,8 @@ def _result(session: Json) -> Iterator[str]:
     if result is None:
         return
     says = _OUTCOMES.get(result["outcome"], result["outcome"])
+    if "rule" in result:
+        says = f"{says}, {result['rule']}"
     if "because" in result:
         says = f"{says} without a score: {result['because']}"
     yield from _pair("outcome", says, 12, 2)
@@ -166,8 +172,26 @@ def _result(session: Json) -> Iterator[str]:
         )
     counted = session.get("counted_in")
     if counted is not None:
-        count = f"one of {counted['count']}, {counted['score']} points, {counted['lane']} index"
+        told = "not told yet"
+        if counted["lane"] is not None:
+            told = f"{counted['score']} points, {counted['lane']} index"
+        count = f"one of {counted['count']}, {told}"
         yield from _pair("counted in", f"{counted['kind']} {counted['event_id']}: {count}", 12, 2)
+
+
+def _counted(session: Json) -> Iterator[str]:
+    counted = session.get("counted")
+    if counted is None:
+        return
+    means = (
+        f"cpu {_number(counted['process.cpu.utilization'])} "
+        f"(total {_number(counted['process.cpu.utilization.total'])}), "
+        f"memory {_number(counted['process.memory.utilization'])}"
+    )
+    yield from _pair("counted", f"{counted['windows']} windows, mean {means}", 12, 2)
+    for each in counted["intervals"]:
+        yield from _pair("", f"{_second(each['start'])} until {_second(each['end'])}", 12, 2)
+    yield from _cut(counted["intervals_cut"], "intervals", 15)
 
 
 def _events(session: Json) -> Iterator[str]:
@@ -181,8 +205,8 @@ def _events(session: Json) -> Iterator[str]:
             each["kind"],
             each["time"] or "-",
             each["event_id"],
-            each["lane"] or "not told",
-            each["score"],
+            each["lane"] or ("-" if "delivery" in each else "not told"),
+            "-" if each["score"] is None else each["score"],
             each.get("delivery", ""),
         )
         for each in events
@@ -317,7 +341,7 @@ def _cut(count: int, what: str, indent: int = 0) -> Iterator[str]:
 
 
 def _both_ends(lines: Sequence[str], cut: int) -> Iterator[str]:
-    """A head, and of the lines below it the first and the last; ``cut`` are left out in the middle already."""
+    """A head, and of the lines below it the first and the last; ``cut`` are left out already."""
     head, *rows = lines
     first, last = rows[:_SHOWN], rows[_SHOWN:][-_SHOWN:]
     yield head

@@ -70,7 +70,7 @@ def open_store(state: StateSettings) -> Store:
     """The store, which no service holds; one that is not there is not made."""
     if state.ephemeral:
         raise CannotAskError(
-            "state.ephemeral: true: the outbox is in the memory of the service, out of reach of commands"
+            "state.ephemeral: true: the state is in the memory of the service, out of reach of commands"
         )
     # Here, because it loads SQLite, which the other commands and a running service's do not need.
     from store.opening import NAME  # noqa: PLC0415

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_OPAQUE: Final = frozenset(
+OPAQUE: Final = frozenset(
     {
         "host.name",
         "k8s.cluster.name",
@@ -53,7 +53,7 @@ def of_shell(shell: ShellId) -> Json:
 def evidence_of(finding: Finding, *, novel: bool | None) -> dict[str, str]:
     """What is known of a shell, by the names of an event's fields, as policies see it."""
     fields = fields_of(finding, novel=novel)
-    return {name: text for name, text in fields.items() if name not in _OPAQUE}
+    return {name: text for name, text in fields.items() if name not in OPAQUE}
 
 
 def of_means(means: Means) -> Json:

@@ -241,8 +241,8 @@ def standing_steps(explained: Explanation, rules: JudgeRules, *, novel_is_known:
         steps.append(("burst", _burst(explained, rules)))
     else:
         here = explained.bursts.here
-        says = "no period is counted" if here is None else f"{here.told} like it told, {here.folded} folded"
-        steps.append(("burst", f"{says} on this node in the period that runs"))
+        counts = "0 like it told" if here is None else f"{here.told} like it told, {here.folded} folded"
+        steps.append(("burst", f"{counts} on this node in the period that runs"))
     steps.append(("identity", f"this shell has scored {explained.identity_scored}"))
     most = rules.max_per_object
     if most is None:

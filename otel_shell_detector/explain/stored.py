@@ -17,12 +17,21 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from detector.identity import event_id, session_id
 from detector.looking import opening_of
 from detector.points import invalid_reason, sign_of_life
-from detector.types import Kind
+from detector.policy import FIELDS
+from detector.types import NANOSECONDS, Kind
 from otel_shell_detector.explain import grading
 from otel_shell_detector.explain.asked import MOST_SHELLS, NotFoundError
-from otel_shell_detector.explain.document import evidence_of, of_means, of_point, of_shell, of_window, when
+from otel_shell_detector.explain.document import (
+    OPAQUE,
+    evidence_of,
+    of_means,
+    of_point,
+    of_shell,
+    of_window,
+    when,
+)
 from otel_shell_detector.explain.ends import Ends
-from otel_shell_detector.explain.undelivered import Kept, kept
+from otel_shell_detector.explain.undelivered import Kept, kept, shell_of
 from store.seams import Position, StoreDamaged, StoreError
 
 if TYPE_CHECKING:
@@ -48,6 +57,8 @@ _MOST_TOLD: Final = 20
 _PIECE_ENTRIES: Final = 64
 _MOST_PIECES: Final = 5_000
 
+_SHOWN: Final = (frozenset(FIELDS) - OPAQUE) | {"graded_by", "policy.rule", "repeated", "capped_score"}
+"""Of the fields of an event: what is known of a shell, and how it was scored."""
 _NOT_HERE: Final = "delivered, or deleted"
 _SEARCHED: Final = (
     "open sessions, the first 1000 events that wait in each lane, dead letters; "
@@ -61,7 +72,8 @@ def explain_state(asked: Asked, inspect: Inspect) -> Json:
     store_id = look(lambda inside: inside.bench.rules.store_id)
     events = list(kept(look, lambda event: _is_wanted(event, asked)))
     shells = _in_memory(asked, look(lambda inside: list(inside.detector.shells())), store_id)
-    shells += [shell for each in events if (shell := each.shell) is not None and shell not in shells]
+    shells += [shell for each in events if (shell := shell_of(each.event)) is not None]
+    shells = list(dict.fromkeys(shells))
     if not shells:
         reports = [dict(each.event) for each in events if each.event.get("event_id") == asked.id]
         if reports:
@@ -181,19 +193,22 @@ def _known(inside: Inside, shell: ShellId) -> _Known:
 
 def _document(shell: ShellId, look: Inspect) -> Json:
     session = look(lambda inside: _known(inside, shell)).session_id()
-    events = list(kept(look, lambda event: session is not None and event.get("session_id") == session))
+    events = list(kept(look, lambda event: event.get("session_id") == session or shell_of(event) == shell))
     return look(lambda inside: _told(inside, shell, events)) | _journal(shell, look)
 
 
 def _told(inside: Inside, shell: ShellId, events: Sequence[Kept]) -> Json:
     """What one look finds of a shell."""
     known = _known(inside, shell)
-    sessions = [] if known.incarnation is None else [_session(inside, known, known.incarnation, events)]
-    windows = [] if known.look is None else [_window(each, known.window_ns) for each in known.look.windows]
+    incarnation = known.incarnation
+    if incarnation is None and events:  # its row is forgotten
+        incarnation = events[-1].event.get("incarnation", 0)
+    sessions = [] if incarnation is None else [_session(inside, known, incarnation, events)]
+    open_windows = () if known.look is None else known.look.windows
     return {
         "shell": of_shell(shell),
         "sessions": sessions,
-        "windows": windows,
+        "windows": [_window(each, known.window_ns, inside.now_ns) for each in open_windows],
         "gone": list(_gone(known.look, sessions)),
     }
 
@@ -203,7 +218,7 @@ def _session(inside: Inside, known: _Known, incarnation: int, events: Sequence[K
     by_id = {str(each.event["event_id"]): each for each in events}
     look, row = known.look, known.row
     session: Json = {
-        "session_id": known.session_id(),
+        "session_id": session_id(known.store_id, known.shell, incarnation),
         "incarnation": incarnation,
         "state": "closed" if known.reason else "open",
         "close_reason": known.reason.value if known.reason else None,
@@ -211,9 +226,12 @@ def _session(inside: Inside, known: _Known, incarnation: int, events: Sequence[K
         "last_seen": when(row.last_seen_ns) if row is not None else None,
     }
     opening = None if look is None else opening_of(look, known.store_id)
+    opened = by_id.get(event_id(known.store_id, known.shell, incarnation, Kind.OPENED, 0))
     if look is not None and opening is not None:
-        session |= _graded(inside, opening, by_id.get(opening.event_id))
+        session |= _graded(inside, opening, opened)
         session["counted"] = _counted(look, opening.span, known.window_ns)
+    elif opened is not None:
+        session |= _said(opened)
     silenced = session.get("result", {}).get("outcome") in {"suppressed", "folded"}
     session["events"] = [
         _event(kind, each, by_id.get(each), silenced=silenced)
@@ -228,7 +246,7 @@ def _graded(inside: Inside, opening: Finding, event: Kept | None) -> Json:
     rules = inside.bench.rules
     novel = None if event is None else event.event.get("shell.novel")
     explained = inside.bench.explain(inside.store, opening, inside.now_ns, inside.wall_ns, known_novel=novel)
-    known = novel is not None or explained.silenced is not None
+    known = novel is not None or (explained.silenced is not None and bool(explained.silenced.rule))
     return {
         "first_seen": when(opening.first_seen_ns),
         "last_seen": when(opening.last_seen_ns),
@@ -239,6 +257,28 @@ def _graded(inside: Inside, opening: Finding, event: Kept | None) -> Json:
         "steps": grading.standing_steps(explained, rules, novel_is_known=known),
         "evidence": evidence_of(explained.finding, novel=explained.novel if known else None),
     }
+
+
+def _said(opened: Kept) -> Json:
+    """What the event of an opening says of it."""
+    event = opened.event
+    scored = {"object": event["risk_object"], "score": event["risk_score"], "lane": opened.lane}
+    shown = {name: _shown(value) for name, value in event.items() if name in _SHOWN}
+    return {
+        "first_seen": when(_time_ns(event["first_seen"])),
+        "result": {"outcome": "told", **scored},
+        "evidence": shown,
+    }
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _time_ns(seconds: Decimal | int) -> int:
+    return int(Decimal(seconds) * NANOSECONDS)
 
 
 def _events_of(known: _Known, incarnation: int) -> Iterator[tuple[Kind, str]]:
@@ -255,9 +295,8 @@ def _events_of(known: _Known, incarnation: int) -> Iterator[tuple[Kind, str]]:
 def _event(kind: Kind, told_id: str, found: Kept | None, *, silenced: bool) -> Json:
     told: Json = {"event_id": told_id, "kind": kind.value, "time": None, "lane": None, "score": None}
     if found is not None:
-        at_ns = int(Decimal(found.event.get("orig_time", 0)) * 1_000_000_000)
-        score = found.event.get("risk_score")
-        return told | {"time": when(at_ns), "lane": found.lane, "score": score, "delivery": found.delivery}
+        at, score = when(_time_ns(found.event["orig_time"])), found.event["risk_score"]
+        return told | {"time": at, "lane": found.lane, "score": score, "delivery": found.delivery}
     return told | {"delivery": "silenced" if silenced else _NOT_HERE}
 
 
@@ -278,12 +317,12 @@ def _counted(look: Look, span: Span, window_ns: int) -> Json:
     }
 
 
-def _window(window: OpenWindow, window_ns: int) -> Json:
+def _window(window: OpenWindow, window_ns: int, now_ns: int) -> Json:
     return {
         **of_window(window.number, window_ns),
         "points": len(window.points),
         **of_means(window.means),
-        "deadline": None,
+        "closes_in_seconds": max(0, window.deadline_ns - now_ns) / NANOSECONDS,
         "left_out": "open" if window.survives else "open_not_positive",
     }
 

@@ -50,6 +50,7 @@ _FATES: Final = {
     "no_utilization": "samples without a point of CPU or memory utilization: signs of life, no evidence",
     "no_sign_of_life": "samples that show no living shell (a zombie's memory is 0)",
 }
+_IN_WINDOW: Final = frozenset({"counted", "in_open_window"})
 _LEFT_OUT: Final = {
     None: "counts",
     "not_positive": "no positive value",
@@ -203,7 +204,7 @@ def _events(session: Json) -> Iterator[str]:
     rows = [
         (
             each["kind"],
-            each["time"] or "-",
+            _second(each["time"]),
             each["event_id"],
             each["lane"] or ("-" if "delivery" in each else "not told"),
             "-" if each["score"] is None else each["score"],
@@ -242,7 +243,7 @@ def _policy(policy: Json) -> Iterator[str]:
             says = f"nearly ({near['action']}): found {_found(near['found'])}, want {near['wanted']}"
         else:
             says = f"nearly ({near['action']}): {near['says']}"
-        yield from _pair(near["rule"], says, max(len(near["rule"]), 12), 16)
+        yield from _pair(near["rule"], says, max(len(near["rule"]), 12), 6)
 
 
 # --- what was measured
@@ -270,13 +271,19 @@ def _windows(document: Json) -> Iterator[str]:
             _number(each["process.cpu.utilization"]),
             _number(each["process.cpu.utilization.total"]),
             _number(each["process.memory.utilization"]),
-            _clock(each["deadline"]),
+            _due(each),
             _LEFT_OUT.get(each["left_out"], each["left_out"]),
         )
         for each in windows
     ]
     head = ("from, until", "points>", "cpu>", "cpu total>", "memory>", "due", "")
     yield from _both_ends(list(_table(head, rows, 2)), document.get("windows_cut", 0))
+
+
+def _due(window: Json) -> str:
+    if "deadline" in window:
+        return _clock(window["deadline"])
+    return f"in {window['closes_in_seconds']:.0f} s"
 
 
 def _samples(document: Json) -> Iterator[str]:
@@ -299,7 +306,7 @@ def _sample(sample: Json) -> str:
 
 def _value(point: Json) -> str:
     name = point["state"] or point["metric"].removeprefix("process.").removesuffix(".utilization")
-    fate = "" if point["fate"] == "counted" else f" {point['fate']}"
+    fate = "" if point["fate"] in _IN_WINDOW else f" {point['fate']}"
     return f"{name} {_number(point['value'])}{fate}"
 
 

@@ -32,20 +32,18 @@ class Kept:
     event: Mapping[str, Any]
     delivery: str
 
-    @property
-    def shell(self) -> ShellId | None:
-        """Whose it is; ``None`` of an event about several shells, or one that lacks a name."""
-        event = self.event
-        try:
-            return ShellId(
-                NodeId(event["k8s.cluster.name"], event["k8s.node.name"]),
-                event.get("host.name", ""),
-                int(event["process.pid"]),
-                int(Decimal(event.get("process.start_time", 0)) * NANOSECONDS),
-                event["process.executable.name"],
-            )
-        except KeyError:
-            return None
+
+def shell_of(event: Mapping[str, Any]) -> ShellId | None:
+    """Whose an event is, by what the earliest sample said; ``None`` if it is about several shells."""
+    if "process.pid" not in event or "k8s.node.name" not in event:
+        return None
+    return ShellId(
+        NodeId(event["k8s.cluster.name"], event["k8s.node.name"]),
+        event.get("host.name", ""),
+        event["process.pid"],
+        int(Decimal(event.get("process.start_time", 0)) * NANOSECONDS),
+        event["process.executable.name"],
+    )
 
 
 def kept(inspect: Inspect, wanted: Callable[[Mapping[str, Any]], bool]) -> Iterator[Kept]:

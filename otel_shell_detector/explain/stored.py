@@ -193,7 +193,10 @@ def _known(inside: Inside, shell: ShellId) -> _Known:
 
 def _document(shell: ShellId, look: Inspect) -> Json:
     session = look(lambda inside: _known(inside, shell)).session_id()
-    events = list(kept(look, lambda event: event.get("session_id") == session or shell_of(event) == shell))
+    of_it = {session} - {None}
+    events = list(
+        kept(look, lambda event: event.get("session_id") in of_it or shell_of(event) == shell),
+    )
     return look(lambda inside: _told(inside, shell, events)) | _journal(shell, look)
 
 

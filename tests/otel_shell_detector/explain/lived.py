@@ -79,6 +79,13 @@ class Lived:
             assert submit(self.core, item) == []
         del self.core.is_alive
 
+    def scrape_reused(self, pid: int) -> None:
+        """A scrape with another shell of that pid, and one without the shell that was first there."""
+        self.core.is_alive = lambda: True  # type: ignore[method-assign]  # as above
+        item = record(130, sample(130, pid=pid, start=125))
+        assert submit(self.core, item) == []
+        del self.core.is_alive
+
     def turn_to(self, seconds: float) -> None:
         while self.seconds < seconds:
             self.seconds = min(self.seconds + 4, seconds)

@@ -54,7 +54,9 @@ def test_an_event_and_its_session_have_one_explanation(explain: Callable[..., tu
     assert document(explain, "--pid", "23", "--node", "worker-1", WORKER_1) == by_session
 
 
-def test_every_point_has_a_fate_and_every_window_its_sums(explain: Callable[..., tuple[int, str, str]]) -> None:
+def test_every_point_has_a_fate_and_every_window_its_sums(
+    explain: Callable[..., tuple[int, str, str]],
+) -> None:
     told = document(explain, "d794cc00-a9e6-50d1-8cea-fa2121a018e9", WORKER_1)
     first = told["samples"][0]
     assert [(point["state"], point["fate"]) for point in first["points"]] == [

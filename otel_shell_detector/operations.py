@@ -120,7 +120,8 @@ def answer(request: Mapping[str, object], call: StoreCall, inspect: Inspect | No
     if name == _EXPLAIN and inspect is not None:
         return _explain(fields, inspect)
     if operation is None:
-        raise RefusedError(f"ask: got {show(name)}; want {', '.join(_OPERATIONS)}")
+        names = [*_OPERATIONS, *([] if inspect is None else [_EXPLAIN])]
+        raise RefusedError(f"ask: got {show(name)}; want {', '.join(names)}")
     if stray := fields.keys() - operation.keys:
         want = ", ".join(sorted(operation.keys)) or "nothing beside it"
         raise RefusedError(f"{name}: got {show(min(stray))}; want {want}")

@@ -139,12 +139,9 @@ def explain(  # noqa: PLR0913, PLR0917  what the judge is handed, for one findin
 
 
 def _rows(judge: Judge, finding: Finding, *, novel: bool) -> list[RowTried]:
-    tried: list[RowTried] = []
-    for row in judge.profile.rows:
-        tried.append(RowTried(row, tuple(row.lacks(finding.context, novel=novel))))
-        if not tried[-1].lacks:
-            break
-    return tried
+    tried = [RowTried(row, tuple(row.lacks(finding.context, novel=novel))) for row in judge.profile.rows]
+    matches = next(number for number, each in enumerate(tried) if not each.lacks)
+    return tried[: matches + 1]
 
 
 def _bursts(judge: Judge, view: View, finding: Finding, like: Likeness) -> Bursts | None:

@@ -23,6 +23,7 @@ from otel_shell_detector import wiring
 from otel_shell_detector.explain import grading
 from otel_shell_detector.explain.asked import MOST_SHELLS, NotFoundError
 from otel_shell_detector.explain.document import (
+    MOST_POINTS,
     evidence_of,
     of_means,
     of_point,
@@ -203,6 +204,7 @@ class _Follow(_Watching):
         self._windows: Ends[ClosedWindow] = Ends(MOST_SAMPLES)
         self._sessions: Ends[_Session] = Ends(MOST_EVENTS)
         self._fates: Counter[str] = Counter()
+        self._points_cut = 0
         self._of_finding: dict[str, Json] = {}
         """What is known of the event of the finding that is being judged, by its id."""
 
@@ -210,7 +212,9 @@ class _Follow(_Watching):
         return shell == self._shell
 
     def sampled(self, sample: SampleFate) -> None:
-        self._samples.add(sample)
+        shown = sample.points[:MOST_POINTS]
+        self._samples.add(replace(sample, sample=replace(sample.sample, points=()), points=shown))
+        self._points_cut += len(sample.points) - len(shown)
         self._fates.update(fate.fate for fate in sample.points)
         self._fates["no_utilization"] += not sample.points
         self._fates["no_sign_of_life"] += not sample.alive
@@ -290,6 +294,7 @@ class _Follow(_Watching):
             "windows_cut": self._windows.cut,
             "samples": [self._sample(each) for each in self._samples.kept],
             "samples_cut": self._samples.cut,
+            "points_cut": self._points_cut,
         }
 
     def _session(self, session: _Session) -> Json:

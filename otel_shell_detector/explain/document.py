@@ -27,6 +27,10 @@ OPAQUE: Final = frozenset(
 """Fields that are shown elsewhere, or say nothing to a reader."""
 
 
+MOST_POINTS: Final = 50
+"""Points of a sample that are shown. A real one has four; one that somebody made may have any number."""
+
+
 def when(time_ns: int) -> str | None:
     """RFC 3339 in UTC, milliseconds; ``None`` if there is no time, or none that a calendar has."""
     if not time_ns:

@@ -115,7 +115,7 @@ def _novel(explained: Explanation, rules: JudgeRules) -> str:
     over_ns = first_ns + rules.baseline_ns
     if not first_ns or explained.finding.first_seen_ns < over_ns:
         since = when(first_ns) or "an unknown time"
-        return f"not told: the node is watched since {since}, and risk.baseline is not over"
+        return f"no: the node is watched since {since}, and risk.baseline is not over"
     return "no: its like was seen in the 30 days before"
 
 

@@ -22,6 +22,7 @@ from detector.types import NANOSECONDS, Kind
 from otel_shell_detector.explain import grading
 from otel_shell_detector.explain.asked import MOST_SHELLS, NotFoundError
 from otel_shell_detector.explain.document import (
+    MOST_POINTS,
     OPAQUE,
     evidence_of,
     of_means,
@@ -384,7 +385,7 @@ def _sample(sample: Sample, arrival: Arrival, look: Look | None, window_ns: int)
         "time": when(sample.time_ns),
         "arrived": when(arrival.wall_ns),
         "alive": bool(sign_of_life(sample, valid)),
-        "points": [of_point(point) | _fate(point, look, window_ns) for point in sample.points],
+        "points": [of_point(point) | _fate(point, look, window_ns) for point in sample.points[:MOST_POINTS]],
     }
 
 

@@ -12,7 +12,7 @@ import pytest
 from otel_shell_detector.explain import captures
 from otel_shell_detector.explain.asked import Asked
 from otel_shell_detector.sources import load
-from tests.otlp_receiver.encode import START, frame, memory, process, request
+from tests.otlp_receiver.encode import START, cpu, frame, memory, process, request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -173,6 +173,17 @@ def test_of_very_many_shells_of_one_pid_the_newest_are_listed(
     assert explain("--pid", "7", str(capture))[1].startswith(
         "50 shells, the newest last, older ones left out; explain one of them by its session\n"
     )
+
+
+def test_of_a_sample_with_very_many_points_the_first_are_shown(
+    explain: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    capture = tmp_path / "points.bin"
+    states = [(f"state-{number}", 0.5) for number in range(1000)]
+    capture.write_bytes(request(frame(process(pid=7, name="sh"), cpu(*states))))
+    told = document(explain, "--pid", "7", str(capture))
+    assert len(told["samples"][0]["points"]) == 50
+    assert (told["points"], told["points_cut"]) == ({"counted": 1000}, 950)
 
 
 def test_of_a_long_life_the_first_and_the_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

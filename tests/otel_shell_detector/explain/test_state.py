@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from detector.detector import Detector, NodeFailed
 from detector.events import Lane, Outcome, Settlement
 from detector.identity import event_id
 from detector.types import Kind, ShellId
@@ -30,7 +32,6 @@ from tests.otel_shell_detector.explain.lived import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 UNKNOWN = "00000000-0000-5000-8000-000000000000"
 SEARCHED = (
@@ -296,3 +297,39 @@ def test_what_the_state_cannot_give_is_told(
     lived.store.close()
     monkeypatch.setattr(SqliteStore, "take", fails)
     assert explain(session_of(TOLD)) == (1, "", "the disk is gone\n")
+
+
+def test_a_state_that_has_to_be_mended_is_left_as_it_is(
+    lived: Lived, explain: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def poisoned(*_: object) -> None:
+        raise NodeFailed(NODE, of_record=True)
+
+    lived.store.close()
+    before = content(lived.folder)
+    monkeypatch.setattr(Detector, "feed", poisoned)
+    assert explain(session_of(TOLD)) == (
+        1,
+        "",
+        f"{lived.folder}: the state of node prod/worker-1 cannot be read again; "
+        "the next start sets it aside\n",
+    )
+    assert content(lived.folder) == before
+
+
+def test_policies_that_cannot_be_used_are_a_mistake_of_the_configuration(
+    lived: Lived,
+    explain: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    lived.store.close()
+    (tmp_path / "empty.yaml").write_text("", encoding="utf-8")
+    monkeypatch.setenv("OTEL_SHELL_DETECTOR_POLICY__PATH", str(tmp_path / "empty.yaml"))
+    complaint = f"{tmp_path}/empty.yaml:1:1: got an empty file; want rules, or `rules: []` for none\n"
+    assert explain(session_of(TOLD)) == (2, "", complaint)
+    assert explain("--pid", "23", str(Path(__file__).parents[2] / "captures/worker-1.pb")) == (
+        2,
+        "",
+        complaint,
+    )

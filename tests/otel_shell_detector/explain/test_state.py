@@ -308,12 +308,8 @@ def test_a_state_that_has_to_be_mended_is_left_as_it_is(
     lived.store.close()
     before = content(lived.folder)
     monkeypatch.setattr(Detector, "feed", poisoned)
-    assert explain(session_of(TOLD)) == (
-        1,
-        "",
-        f"{lived.folder}: the state of node prod/worker-1 cannot be read again; "
-        "the next start sets it aside\n",
-    )
+    complaint = "the state of node prod/worker-1 cannot be read again; the next start sets it aside"
+    assert explain(session_of(TOLD)) == (1, "", f"{lived.folder}: {complaint}\n")
     assert content(lived.folder) == before
 
 

@@ -11,35 +11,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from detector.identity import event_id, session_id
 from detector.looking import opening_of
-from detector.points import invalid_reason, sign_of_life
 from detector.policy import FIELDS
 from detector.types import NANOSECONDS, Kind
 from otel_shell_detector.explain import grading
 from otel_shell_detector.explain.asked import MOST_SHELLS, NotFoundError
 from otel_shell_detector.explain.document import (
-    MOST_POINTS,
     OPAQUE,
     evidence_of,
     of_means,
-    of_point,
     of_shell,
     of_window,
     when,
 )
 from otel_shell_detector.explain.ends import Ends
+from otel_shell_detector.explain.journaled import samples_of
 from otel_shell_detector.explain.undelivered import Kept, kept, shell_of
-from store.seams import Position, StoreDamaged, StoreError
+from store.seams import StoreDamaged, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from detector.looking import Identity, Look, OpenWindow
-    from detector.types import Arrival, CloseReason, Finding, Point, Sample, SessionRow, ShellId, Span
+    from detector.types import CloseReason, Finding, SessionRow, ShellId, Span
     from otel_shell_detector.explain.asked import Asked
     from otel_shell_detector.explain.document import Json
     from otel_shell_detector.explain.inside import Inside, Inspect
@@ -52,11 +49,8 @@ _MOST_INCARNATIONS: Final = 10
 """Of the latest incarnations whose ids are tried."""
 _MOST_ORDINALS: Final = 1_000
 """Of the latest ongoing events whose ids are tried: six weeks of a session."""
-_MOST_SAMPLES: Final = 200
 _MOST_TOLD: Final = 20
-"""Of the first, and of the last samples and of intervals of counted windows that are kept."""
-_PIECE_ENTRIES: Final = 64
-_MOST_PIECES: Final = 5_000
+"""Of the first, and of the last intervals of counted windows that are kept."""
 
 _SHOWN: Final = (frozenset(FIELDS) - OPAQUE) | {"graded_by", "policy.rule", "repeated", "capped_score"}
 """Of the fields of an event: what is known of a shell, and how it was scored."""
@@ -198,7 +192,7 @@ def _document(shell: ShellId, look: Inspect) -> Json:
     events = list(
         kept(look, lambda event: event.get("session_id") in of_it or shell_of(event) == shell),
     )
-    return look(lambda inside: _told(inside, shell, events)) | _journal(shell, look)
+    return look(lambda inside: _told(inside, shell, events)) | samples_of(shell, look)
 
 
 def _told(inside: Inside, shell: ShellId, events: Sequence[Kept]) -> Json:
@@ -344,63 +338,6 @@ def _gone(look: Look | None, sessions: Sequence[Json]) -> Iterator[str]:
     events = [each for session in sessions for each in session["events"]]
     if any(each["delivery"] == _NOT_HERE for each in events):
         yield "events that were delivered: Splunk has them, by session_id"
-
-
-# --- the journal
-
-
-def _journal(shell: ShellId, look: Inspect) -> Json:
-    """The samples of a shell that the journal still holds."""
-    after: Position | None = Position(0)
-    samples: Ends[Json] = Ends(_MOST_SAMPLES)
-    for _ in range(_MOST_PIECES):
-        if after is None:
-            break
-        found, after = look(partial(_piece, shell=shell, after=after))
-        for each in found:
-            samples.add(each)
-    return {"samples": samples.kept, "samples_cut": samples.cut}
-
-
-def _piece(inside: Inside, shell: ShellId, after: Position) -> tuple[list[Json], Position | None]:
-    arrivals, further = inside.store.peek(shell.node, after, _PIECE_ENTRIES)
-    look, window_ns = inside.detector.look(shell), inside.detector.rules.window_ns
-    return [
-        _sample(sample, arrival, look, window_ns)
-        for _, arrival in arrivals
-        for sample in arrival.record.samples
-        if _is_of(sample, shell, look)
-    ], further
-
-
-def _is_of(sample: Sample, shell: ShellId, look: Look | None) -> bool:
-    starts = {shell.start_ns} | ({look.evidence.start_ns} if look is not None else set())
-    same = (sample.host, sample.pid, sample.name) == (shell.host, shell.pid, shell.name)
-    return same and sample.start_ns in starts
-
-
-def _sample(sample: Sample, arrival: Arrival, look: Look | None, window_ns: int) -> Json:
-    valid = [point for point in sample.points if invalid_reason(point) is None]
-    return {
-        "time": when(sample.time_ns),
-        "arrived": when(arrival.wall_ns),
-        "alive": bool(sign_of_life(sample, valid)),
-        "points": [of_point(point) | _fate(point, look, window_ns) for point in sample.points[:MOST_POINTS]],
-    }
-
-
-def _fate(point: Point, look: Look | None, window_ns: int) -> Json:
-    number = point.time_ns // window_ns
-    reason = invalid_reason(point)
-    if reason is not None:
-        return {"fate": reason.removeprefix("point_"), "window": None}
-    window = when(number * window_ns)
-    if look is None:
-        return {"fate": "not_known", "window": window}
-    if any(each.number == number for each in look.windows):
-        return {"fate": "in_open_window", "window": window}
-    counted = any(low <= number <= high for low, high in look.told)
-    return {"fate": "counted" if counted else "window_not_counted", "window": window}
 
 
 def _plain(event: Mapping[str, Any]) -> Json:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import json
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from detector.budget import Budget
 from detector.counts import Count
@@ -17,9 +17,16 @@ from detector.node import Answers, Node
 from detector.output import Output
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from detector.coverage import NodeCoverage
+    from detector.looking import Identity, Look
     from detector.rules import Rules
     from detector.types import Arrival, NodeId, Record, Sample, ShellId, Step
+
+MakeNode: TypeAlias = "Callable[[NodeId, Rules, Budget, Output], Node]"
+"""How the state of a node begins: :class:`detector.node.Node`, or one that tells what it does
+(:mod:`detector.tracing`)."""
 
 _NO_ANSWERS: Final[Answers] = {}
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -46,8 +53,9 @@ class Detector:
     :class:`NodeFailed`, and that would be a defect.
     """
 
-    def __init__(self, rules: Rules) -> None:
-        self._rules = rules
+    def __init__(self, rules: Rules, make_node: MakeNode = Node) -> None:
+        self.rules = rules
+        self._make_node = make_node
         self._budget = Budget(rules.max_tracked_shells)
         self._nodes: dict[NodeId, Node] = {}
         self._out = Output(rules)
@@ -57,7 +65,9 @@ class Detector:
 
     def unknown(self, record: Record) -> list[ShellId]:
         """The identities for which the store's memory is an argument of the next :meth:`feed`."""
-        node = self._nodes.get(record.node) or Node(record.node, self._rules, self._budget, self._out)
+        node = self._nodes.get(record.node) or self._make_node(
+            record.node, self.rules, self._budget, self._out
+        )
         try:
             return list(node.unknown(record))
         except Exception as error:
@@ -65,7 +75,9 @@ class Detector:
 
     def is_vital(self, record: Record) -> bool:
         """Whether a record has to be journaled before it is answered: its loss could change what is told."""
-        node = self._nodes.get(record.node) or Node(record.node, self._rules, self._budget, self._out)
+        node = self._nodes.get(record.node) or self._make_node(
+            record.node, self.rules, self._budget, self._out
+        )
         return node.is_vital(record)
 
     def is_explained(self, node_id: NodeId, sample: Sample) -> bool:
@@ -118,9 +130,9 @@ class Detector:
         ``made_with`` are the rules of the detector that gave it, if they were others; if their windows had
         another length it must have finished before. Raises :class:`NodeFailed`.
         """
-        node = Node(node_id, self._rules, self._budget, self._out)
+        node = self._make_node(node_id, self.rules, self._budget, self._out)
         try:
-            node.load(json.loads(dumped), made_with or self._rules)
+            node.load(json.loads(dumped), made_with or self.rules)
         except Exception as error:
             raise NodeFailed(node_id, of_record=False) from error
         self._nodes[node_id] = node
@@ -131,6 +143,16 @@ class Detector:
         node = self._nodes.get(shell_id.node)
         if node is not None:
             node.retell(shell_id, now_ns)
+
+    def look(self, shell_id: ShellId) -> Look | None:
+        """What is in memory of a shell; ``None`` if nothing is."""
+        node = self._nodes.get(shell_id.node)
+        return None if node is None else node.look(shell_id)
+
+    def shells(self) -> Iterator[Identity]:
+        """All identities in memory."""
+        for node in self._nodes.values():
+            yield from node.identities()
 
     def due_ns(self) -> int | None:
         """A service time before which :meth:`advance` has nothing to do."""
@@ -170,16 +192,17 @@ class Detector:
         node = self._nodes.get(node_id)
         if node is not None:
             return node
-        if len(self._nodes) >= self._rules.max_nodes:
+        if len(self._nodes) >= self.rules.max_nodes:
             idle = [(known.last_frame_ns, key) for key, known in self._nodes.items() if known.is_idle()]
             if not idle:
                 # Its shells are told at once and not tracked: a node beyond the ceiling may cost no memory.
                 self._out.count(Count.NODE_CEILING)
-                return Node(node_id, self._rules, Budget(0), self._out)
+                return self._make_node(node_id, self.rules, Budget(0), self._out)
             forgotten = min(idle)[1]
             del self._nodes[forgotten]
             self._scheduled.pop(forgotten, None)
-        node = self._nodes[node_id] = Node(node_id, self._rules, self._budget, self._out)
+        node = self._make_node(node_id, self.rules, self._budget, self._out)
+        self._nodes[node_id] = node
         return node
 
     def _schedule(self, node_id: NodeId, node: Node) -> None:

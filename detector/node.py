@@ -20,6 +20,7 @@ from detector.blindness import Blindness
 from detector.counts import Count
 from detector.coverage import Coverage, scrape_ns
 from detector.identity import BootTime
+from detector.looking import Identity, Look, look_at
 from detector.points import invalid_reason, sign_of_life, valid_points
 from detector.progress import Progress
 from detector.rules import EXIT_HOLD_NS, Rules
@@ -43,7 +44,7 @@ Answers = Mapping[ShellId, SessionRow]
 
 
 @dataclass(frozen=True, slots=True)
-class _Fed:
+class Fed:
     """A record that is being fed, with what the store remembers, and all its processes by pid."""
 
     arrival: Arrival
@@ -79,6 +80,15 @@ class Node:
     def open_sessions(self) -> int:
         """How many sessions are open."""
         return sum(shell.state is State.OPEN for shell in self._shells)
+
+    def identities(self) -> Iterator[Identity]:
+        """The shells that are in memory."""
+        return (Identity(shell.id, shell.incarnation, shell.ordinal) for shell in self._shells)
+
+    def look(self, shell_id: ShellId) -> Look | None:
+        """What is in memory of one of them."""
+        shell = self._shells.get(shell_id)
+        return None if shell is None else look_at(shell, self._bins.of(shell), self._rules, self._first_ns)
 
     def unknown(self, record: Record) -> Iterator[ShellId]:
         """The identities of a record for which the store must be asked before the record is fed."""
@@ -211,7 +221,7 @@ class Node:
             (*record.probe_times_ns, *(sample.time_ns for sample in record.samples)), default=0
         )
         processes = {each.pid: each for each in (*map(as_process, record.samples), *record.processes)}
-        fed = _Fed(arrival, answers, processes)
+        fed = Fed(arrival, answers, processes)
         touched = [
             shell for sample in record.samples if (shell := self._feed_sample(sample, fed)) is not None
         ]
@@ -221,7 +231,7 @@ class Node:
         start_ns = self._boot.correct(sample.start_ns, init_start_ns)
         return ShellId(self._id, sample.host, sample.pid, start_ns, sample.name)
 
-    def _feed_sample(self, sample: Sample, fed: _Fed) -> Shell | None:
+    def _feed_sample(self, sample: Sample, fed: Fed) -> Shell | None:
         if self._blindness.found(sample):
             self._out.blind(self._id)
         valid = valid_points(sample.points, self._out.count)
@@ -368,7 +378,7 @@ class Node:
         self._out.closed(shell, reason, release_ns)
         self._drop(shell)
 
-    def _tell_untracked(self, shell: Shell, sample: Sample, valid: list[Point], fed: _Fed) -> None:
+    def _tell_untracked(self, shell: Shell, sample: Sample, valid: list[Point], fed: Fed) -> None:
         """Open and close a shell beyond the ceiling at once, from this sample alone."""
         shell.recall(self._out.row(shell.id) or fed.answers.get(shell.id))
         fresh = [

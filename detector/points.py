@@ -116,6 +116,15 @@ def size(data: bytes) -> int:
     return sum(1 for _ in _unpack(data))
 
 
+def unpack(data: bytes) -> list[Point]:
+    """The points of a set, in its order."""
+    metrics = {code: metric for metric, code in _CODES.items()}
+    return [
+        Point(metrics[code], slot.decode("utf-8", "backslashreplace"), time_ns, value)
+        for (code, slot, time_ns), value in _unpack(data)
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Means:
     """Averages of one window; ``None`` without a point."""

@@ -140,6 +140,21 @@ class Shell:
             and bool(self._bits >> (self._newest - number) & 1)
         )
 
+    def told_bins(self, rules: Rules) -> list[tuple[int, int]]:
+        """Intervals of bins, both ends included, in which a point changes nothing as it was counted."""
+        newest, oldest = self._newest, self._lowest
+        if newest is None:
+            return list(self._spent)
+        found = list(self._spent)
+        for number in range(max(oldest, newest - rules.horizon_bins), newest + 1):
+            if not self._bits >> (newest - number) & 1:
+                continue
+            if found and found[-1][1] == number - 1:
+                found[-1] = (found[-1][0], number)
+            else:
+                found.append((number, number))
+        return sorted(found)
+
     def is_beyond_horizon(self, number: int, rules: Rules) -> bool:
         """Whether that bin is too old to be remembered."""
         return self._newest is not None and self._newest - number > rules.horizon_bins

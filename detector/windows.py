@@ -176,6 +176,14 @@ class OpenBins:
         found = self._bins.get(number)
         return found.windows.get(shell) if found else None
 
+    def of(self, shell: Shell) -> list[tuple[int, int, Window]]:
+        """The number and the deadline of each open bin of a shell, with its window; oldest bin first."""
+        return [
+            (number, self._bins[number].deadline_ns, self._bins[number].windows[shell])
+            for number in sorted(self._bins)
+            if shell in self._bins[number].windows
+        ]
+
     def hold_evidence_of(self, shell: Shell) -> bool:
         """Whether a window of that shell is open and will survive."""
         if not shell.open_windows:

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from detector.judging import silence
+from detector.judging.explanation import Explanation, explain
 from detector.judging.judge import Judge
 from detector.judging.nodes import report_of
 from detector.judging.notes import SETTLED, Note, NoteKind, Tombstone, key_of
 from detector.judging.outcomes import Judgement
+from detector.policy import Policy
 from telemetry import metrics
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from detector.events import Event
     from detector.judging.outcomes import Telling
     from detector.judging.rules import JudgeRules
-    from detector.types import ShellId, Step
+    from detector.types import Finding, ShellId, Step
     from otel_shell_detector.policies.file import Loaded
     from store.seams import Store
 
@@ -93,6 +95,23 @@ class Bench:
             self._unnoted = (note_of(self._loaded),)
         for shell in self._suppressed(store):
             detector.retell(shell, now_ns)
+
+    @property
+    def rules(self) -> JudgeRules:
+        """Those that it judges by."""
+        return self._judge.rules
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force; empty if there is none."""
+        return Policy() if self._loaded is None else self._loaded.policy
+
+    def explain(
+        self, store: Store, finding: Finding, now_ns: int, wall_ns: int, *, known_novel: bool | None = None
+    ) -> Explanation:
+        """See :func:`detector.judging.explanation.explain`. Raises :class:`store.seams.StoreError`."""
+        recalled = store.recall(self._judge.keys([finding]))
+        return explain(self._judge, finding, recalled, self.policy, now_ns, wall_ns, known_novel=known_novel)
 
     def hear(self, store: Store, step: Step, now_ns: int, wall_ns: int) -> Sentence:
         """Settle what is due, then judge what was found. Raises :class:`store.seams.StoreError`."""

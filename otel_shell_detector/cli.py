@@ -18,6 +18,7 @@ from exporter import event_schema
 from otel_shell_detector import checks, logs, outbox, reference
 from otel_shell_detector.arguments import whole_number
 from otel_shell_detector.configuration import LogSettings, PolicySettings
+from otel_shell_detector.explain import command as explain
 from otel_shell_detector.keys import plain
 from otel_shell_detector.kinds import one_line
 from otel_shell_detector.policies import file as policies
@@ -148,6 +149,9 @@ def _parser() -> _Parser:
     compare.add_argument("--json", action="store_true", help="as JSON instead of a table")
     compare.add_argument("--html", type=Path, metavar="FILE", help="write a page with a picture there too")
     compare.set_defaults(run=_compare)
+    explaining = command("explain", explain.DESCRIPTION)
+    explain.declare(explaining)
+    explaining.set_defaults(run=_explain)
     made = command("outbox", "See, send again or delete what was not delivered.", configured=False)
     outbox.declare(made, _configurable)
     made.set_defaults(run=_outbox)
@@ -236,6 +240,12 @@ def _compare(options: argparse.Namespace) -> int:
     from otel_shell_detector.comparison import command  # noqa: PLC0415  # as for serve
 
     return command.run(settings, options.files, options.html, as_json=options.json)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    settings = load(options.config, os.environ)
+    logs.configure(settings.log)
+    return explain.run(settings, options)
 
 
 def _outbox(options: argparse.Namespace) -> int:

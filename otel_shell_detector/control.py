@@ -37,6 +37,7 @@ from telemetry import events, metrics
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from otel_shell_detector.explain.inside import Inspect
     from otel_shell_detector.operations import Reply, StoreCall
 
 MOST_REQUEST: Final = 64 << 10
@@ -58,21 +59,23 @@ _CHANGES: Final = {
 class ControlServer:
     """Answers in threads of its own between :meth:`start` and :meth:`stop`.
 
-    ``allowed_uids`` are those that may ask: who runs the service, and root.
+    ``inspect`` is what explains; without it nothing is explained. ``allowed_uids`` are those that may ask:
+    who runs the service, and root.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what it is made of
         self,
         folder: Path,
         store_call: StoreCall,
         *,
+        inspect: Inspect | None = None,
         allowed_uids: frozenset[int] | None = None,
         deadline_s: float = _DEADLINE_S,
         most_connections: int = _MOST_CONNECTIONS,
     ) -> None:
         self.path = folder / SOCKET
         allowed = frozenset({0, os.geteuid()}) if allowed_uids is None else allowed_uids
-        self._server = _Server(store_call, allowed, deadline_s, most_connections)
+        self._server = _Server(store_call, inspect, allowed, deadline_s, most_connections)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(_POLL_S,), name="control", daemon=True
         )
@@ -106,9 +109,15 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     request_queue_size = 64
 
     def __init__(
-        self, store_call: StoreCall, allowed: frozenset[int], deadline_s: float, most_connections: int
+        self,
+        store_call: StoreCall,
+        inspect: Inspect | None,
+        allowed: frozenset[int],
+        deadline_s: float,
+        most_connections: int,
     ) -> None:
         self.store_call = store_call
+        self.inspect = inspect
         self.deadline_s = deadline_s
         self._allowed = allowed
         self._most = most_connections
@@ -202,7 +211,7 @@ class _Exchange(socketserver.BaseRequestHandler):
     def _reply(self) -> tuple[Reply, str]:
         try:
             request = _parsed(_read_line(self.request, self.server.deadline_s))
-            reply = answer(request, self.server.store_call)
+            reply = answer(request, self.server.store_call, self.server.inspect)
         except RefusedError as error:
             return {"error": str(error)}, "refused"
         except (StoreError, CoreStoppedError) as error:

@@ -28,6 +28,7 @@ from detector.types import Arrival, Step
 from otel_shell_detector.checkpoints import SLICE_NS, Checkpoints
 from otel_shell_detector.clocks import SYSTEM_CLOCKS, Clocks
 from otel_shell_detector.counting import count, report
+from otel_shell_detector.explain.inside import Inside
 from otel_shell_detector.inbox import Inbox, Submission
 from otel_shell_detector.recovery import bury, described, recover
 from otlp_receiver.server import NotAccepted
@@ -206,6 +207,15 @@ class Core:
                         if self._closed:
                             raise CoreStoppedError("the core has stopped") from error
                         run()
+
+    def inspect(self, work: Callable[[Inside], _Answer]) -> _Answer:
+        """See :class:`otel_shell_detector.explain.inside.Inspect`; raises as :meth:`call` does."""
+
+        def within(store: Store) -> _Answer:
+            now_ns, wall_ns = self._clock.now_ns, self._clocks.wall_ns()
+            return work(Inside(store, self._detector, self._bench, now_ns, wall_ns))
+
+        return self.call(within)
 
     # --- the thread
 

@@ -14,11 +14,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
 from detector.events import Lane
+from otel_shell_detector.explain.asked import Asked, NotFoundError
+from otel_shell_detector.explain.stored import explain_state
 from otel_shell_detector.kinds import show
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from otel_shell_detector.explain.inside import Inspect
     from store.seams import DeadLetter, Store
 
 SOCKET: Final = "control.sock"
@@ -106,16 +109,19 @@ class _Operation(NamedTuple):
     run: Callable[[_Request, StoreCall], Reply]
 
 
-def answer(request: Mapping[str, object], call: StoreCall) -> Reply:
-    """Do what is asked and give the reply.
+def answer(request: Mapping[str, object], call: StoreCall, inspect: Inspect | None = None) -> Reply:
+    """Do what is asked and give the reply; without ``inspect`` nothing is explained.
 
     Raises :class:`RefusedError`, :class:`store.seams.StoreError` and what ``call`` raises.
     """
     fields = dict(request)
     name = fields.pop("ask", None)
     operation = _OPERATIONS.get(name) if isinstance(name, str) else None
+    if name == _EXPLAIN and inspect is not None:
+        return _explain(fields, inspect)
     if operation is None:
-        raise RefusedError(f"ask: got {show(name)}; want {', '.join(_OPERATIONS)}")
+        names = [*_OPERATIONS, *([] if inspect is None else [_EXPLAIN])]
+        raise RefusedError(f"ask: got {show(name)}; want {', '.join(names)}")
     if stray := fields.keys() - operation.keys:
         want = ", ".join(sorted(operation.keys)) or "nothing beside it"
         raise RefusedError(f"{name}: got {show(min(stray))}; want {want}")
@@ -259,6 +265,24 @@ def _find(store: Store, number: int) -> DeadLetter | None:
     return next((each for each in store.dead_letters(1, number - 1) if each.number == number), None)
 
 
+def _explain(fields: Mapping[str, object], inspect: Inspect) -> Reply:
+    """The document that ``explain`` prints of an ``id``, or of a ``pid`` (and ``node``)."""
+    try:
+        return explain_state(_asked_for(fields), inspect)
+    except NotFoundError as error:
+        raise RefusedError(str(error)) from None
+
+
+def _asked_for(fields: Mapping[str, object]) -> Asked:
+    asked, pid, node = fields.get("id"), fields.get("pid"), fields.get("node")
+    if isinstance(asked, str) and fields.keys() == {"id"}:
+        return Asked(id=asked)
+    if not fields.keys() <= {"pid", "node"} or not (node is None or isinstance(node, str)):
+        raise RefusedError("explain: want id, or pid and perhaps node")
+    return Asked(pid=_whole("pid", pid, 0, HIGHEST), node=node)
+
+
+_EXPLAIN: Final = "explain"
 _OPERATIONS: Final = {
     "counts": _Operation(frozenset(), _counts),
     "dead": _Operation(frozenset({"after", "lane", "bodies"}), _dead),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from otel_shell_detector.configuration import StateSettings
     from store.seams import Store
 
-_ANSWER_S: Final = 45.0
+ANSWER_S: Final = 45.0
 """The service may wait 30 s for its core, and 10 s for the request."""
 _MOST_REPLY: Final = 16 << 20
 """Bytes; a page of bodies has at most 0.4 MiB, and six bytes for one where all of them are escaped."""
@@ -31,7 +31,7 @@ class CannotAskError(Exception):
 class OutboxAccess:
     """Asks what :mod:`otel_shell_detector.operations` knows; holds the store if no service runs."""
 
-    def __init__(self, state: StateSettings, answer_s: float = _ANSWER_S) -> None:
+    def __init__(self, state: StateSettings, answer_s: float = ANSWER_S) -> None:
         self._state = state
         self._answer_s = answer_s
         self._store: Store | None = None
@@ -46,10 +46,10 @@ class OutboxAccess:
     def ask(self, **request: object) -> Mapping[str, Any]:
         """Ask one thing. Raises :class:`CannotAskError`."""
         if self._store is None:
-            reply = _ask_service(self._state.path / operations.SOCKET, request, self._answer_s)
+            reply = ask_service(self._state.path / operations.SOCKET, request, self._answer_s)
             if reply is not None:
                 return reply
-            self._store = _open(self._state)
+            self._store = open_store(self._state)
         store = self._store
         try:
             return operations.answer(request, lambda work: work(store))
@@ -66,11 +66,11 @@ class OutboxAccess:
             request["after"] = page["after"]
 
 
-def _open(state: StateSettings) -> Store:
+def open_store(state: StateSettings) -> Store:
     """The store, which no service holds; one that is not there is not made."""
     if state.ephemeral:
         raise CannotAskError(
-            "state.ephemeral: true: the outbox is in the memory of the service, out of reach of commands"
+            "state.ephemeral: true: the state is in the memory of the service, out of reach of commands"
         )
     # Here, because it loads SQLite, which the other commands and a running service's do not need.
     from store.opening import NAME  # noqa: PLC0415
@@ -92,7 +92,7 @@ def _open(state: StateSettings) -> Store:
         raise CannotAskError(str(error)) from None
 
 
-def _ask_service(path: Path, request: Mapping[str, object], answer_s: float) -> Mapping[str, Any] | None:
+def ask_service(path: Path, request: Mapping[str, object], answer_s: float) -> Mapping[str, Any] | None:
     """The reply of the service; ``None`` if nobody listens."""
     try:
         connection = unix_socket.connect(path, answer_s)

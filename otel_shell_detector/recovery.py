@@ -71,6 +71,11 @@ def recover(store: Store, rules: Rules, clock: Callable[[], int]) -> Recovered:
             bury(store, failure, reader.position)
 
 
+def look_into(store: Store, rules: Rules, clock: Callable[[], int]) -> Recovered:
+    """As :func:`recover`, but nothing is taken out. Raises :class:`NodeFailed` where that would be needed."""
+    return _Reader(store, rules, clock).read()
+
+
 def bury(store: Store, failure: NodeFailed, position: Position) -> None:
     """Take out of the journal what made the detector raise, for good."""
     error = type(failure.__cause__).__name__

@@ -118,8 +118,8 @@ class Reader(Protocol):
         """Take one serialized request. Raises :class:`UnreadableRequest`."""
 
 
-def feed_files(run: Reader, files: Sequence[Path]) -> int:
-    """Feed captures, one after the other; what is damaged is told, and makes the exit status 1."""
+def feed_files(run: Reader, files: Sequence[Path], *, quiet: bool = False) -> int:
+    """Feed captures, one after the other; what is damaged is told unless ``quiet``, and 1 is returned."""
     status = 0
     for path in files:
         try:
@@ -128,12 +128,17 @@ def feed_files(run: Reader, files: Sequence[Path]) -> int:
                     complaint = _take(run, item)
                     if complaint:
                         bar.clear()
-                        sys.stderr.write(f"{one_line(f'{path}: {complaint}')}\n")
+                        _complain(f"{path}: {complaint}", quiet=quiet)
                         status = 1
         except CaptureError as error:
-            sys.stderr.write(f"{one_line(str(error))}\n")
+            _complain(str(error), quiet=quiet)
             status = 1
     return status
+
+
+def _complain(text: str, *, quiet: bool) -> None:
+    if not quiet:
+        sys.stderr.write(f"{one_line(text)}\n")
 
 
 def _take(run: Reader, item: Request | Damaged | OtherSignal) -> str:

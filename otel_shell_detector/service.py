@@ -65,7 +65,11 @@ class Service:
             if settings.policy.path is None
             else PolicyWatcher(settings.policy.path, time.time_ns, first_seen(self._store), self._bench.adopt)
         )
-        self._control = None if self._ephemeral else ControlServer(settings.state.path, self._core.call)
+        self._control = (
+            None
+            if self._ephemeral
+            else ControlServer(settings.state.path, self._core.call, inspect=self._core.inspect)
+        )
         self._sink = wiring.sink(settings)
         deliverer = Deliverer(
             self._sink,

@@ -8,6 +8,7 @@ appended since.
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
@@ -149,6 +150,28 @@ class JournalTable:
                 yield self._missing(self._found_end)
         while self._tail:
             yield self._tail.popleft()
+
+    def peek(
+        self, node: NodeId, after: Position, limit: int
+    ) -> tuple[list[tuple[Position, Arrival]], Position | None]:
+        """See :class:`store.seams.Journal`."""
+        tally, digest = self._database.tally, codec.node_digest(node)
+        first = max(after, tally.first)
+        until = min(Position(first + limit), tally.end)
+        rows = self._database.rows(
+            "reading the journal",
+            f"{JOURNAL.select} WHERE position >= ? AND position < ? AND node = ? ORDER BY position",
+            (first, until, digest),
+        )
+        pending = [row for row in tally.pending if first <= row[0] < until and row[2] == digest]
+        found: list[tuple[Position, Arrival]] = []
+        for row in (*rows, *pending):
+            fields: tuple[Any, ...] | None = JOURNAL.intact(row)
+            # What is damaged is for who reads the journal to set aside.
+            with contextlib.suppress(codec.Undecodable):
+                if fields is not None and fields[1] == Kind.ARRIVAL:
+                    found.append((Position(fields[0]), codec.load_arrival(fields[3])))
+        return found, until if until < tally.end else None
 
     def _missing(self, until: int) -> tuple[Position, Unreadable]:
         first, self._next = self._next, Position(until)

@@ -89,6 +89,19 @@ class MemoryStore:
         while self._fresh:
             yield self._fresh.popleft()
 
+    def peek(
+        self, node: NodeId, after: Position, limit: int
+    ) -> tuple[Sequence[tuple[Position, Arrival]], Position | None]:
+        """See :class:`store.seams.Journal`."""
+        first = max(after, next(iter(self._log), self._end))
+        until = min(Position(first + limit), self._end)
+        found = [
+            (Position(position), entry)
+            for position in range(first, until)
+            if isinstance(entry := self._log.get(Position(position)), Arrival) and entry.record.node == node
+        ]
+        return found, until if until < self._end else None
+
     def rewind(self) -> None:
         """See :class:`store.seams.Journal`."""
         self._fresh = deque(self._log.items())

@@ -81,6 +81,16 @@ class Journal(Protocol):
         """
         ...
 
+    def peek(
+        self, node: NodeId, after: Position, limit: int
+    ) -> tuple[Sequence[tuple[Position, Arrival]], Position | None]:
+        """The arrivals of a node among the ``limit`` entries from ``after`` on, and where to go on.
+
+        That is ``None`` at the end. What is to be read stays to be read. Entries that are damaged are left
+        out. Raises :class:`StoreError`.
+        """
+        ...
+
     def rewind(self) -> None:
         """Let the next :meth:`read` begin with the first entry that is kept, ticks included."""
         ...

@@ -137,6 +137,12 @@ class SqliteStore:
         """See :class:`store.seams.Journal`."""
         return self._journal.read()
 
+    def peek(
+        self, node: NodeId, after: Position, limit: int
+    ) -> tuple[Sequence[tuple[Position, Arrival]], Position | None]:
+        """See :class:`store.seams.Journal`."""
+        return self._journal.peek(node, after, limit)
+
     def rewind(self) -> None:
         """See :class:`store.seams.Journal`."""
         self._journal.rewind()

@@ -215,12 +215,12 @@ LOST_AT_STOP: Final = LogEvent(
 )
 # --- control socket
 CONTROL_STARTED: Final = LogEvent(
-    "control.started", logging.INFO, "The control socket listens, for the command outbox."
+    "control.started", logging.INFO, "The control socket listens, for the commands outbox and explain."
 )
 CONTROL_NOT_BOUND: Final = LogEvent(
     "control.not_bound",
     logging.ERROR,
-    "There is no control socket; the service runs, but the command outbox works only while it does not.",
+    "There is no control socket; the service runs, but outbox and explain work only while it does not.",
 )
 CONTROL_REQUEUED: Final = LogEvent(
     "control.requeued",

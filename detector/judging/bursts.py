@@ -69,6 +69,29 @@ class _Burst:
     fields: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How often a key was told since the first time in its period, and how often folded.
+
+    ``sessions`` are the first ones that were folded. ``scored`` is what the key has scored for each object.
+    """
+
+    since_ns: int
+    told: int
+    folded: int
+    sessions: tuple[str, ...]
+    scored: Mapping[str, int]
+
+
+def standing(view: View, key: str) -> Standing | None:
+    """What is counted under the key of a burst; ``None`` if nothing is."""
+    note = view.find(key)
+    if note is None:
+        return None
+    burst = _load(note)
+    return Standing(burst.since_ns, burst.told, burst.folded.count, burst.folded.column(2), burst.scored)
+
+
 def may_fold(like: Likeness, context: Context) -> bool:
     """Whether enough is known of a shell to say that another is the same, and nothing hints at an escape."""
     return bool(like.template and (like.scope or like.parent)) and not context.escape_hint

@@ -24,17 +24,22 @@ def key_of_identity(shell: ShellId) -> str:
     return key_of(NoteKind.SCORED, node.cluster, node.node, shell.host, shell.pid, shell.start_ns, shell.name)
 
 
+def spent(view: View, key: str) -> int:
+    """What has been scored by the note of that key."""
+    note = view.live(key)
+    points: int = note.value["points"] if note else 0
+    return points
+
+
 def left_of_identity(view: View, shell: ShellId, score: int) -> int:
     """What is left of a score after what the identity has scored before."""
-    note = view.live(key_of_identity(shell))
-    return max(0, score - note.value["points"]) if note else score
+    return max(0, score - spent(view, key_of_identity(shell)))
 
 
 def spend_identity(view: View, shell: ShellId, score: int) -> None:
     """An identity scores."""
     key = key_of_identity(shell)
-    note = view.live(key)
-    points = score + (note.value["points"] if note else 0)
+    points = score + spent(view, key)
     view.write(Note(NoteKind.SCORED, key, {"points": points}, view.now_ns + RETENTION_NS))
 
 
@@ -44,7 +49,7 @@ def spend_object(view: View, risk: RiskObject, score: int, most: PointsPer | Non
         return True
     key = key_of_object(risk)
     note = view.live(key)
-    points = score + (note.value["points"] if note else 0)
+    points = score + spent(view, key)
     if points > most.points:
         return False
     due_ns = note.due_ns if note else view.now_ns + most.period_ns

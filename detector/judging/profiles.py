@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from detector.context import Mode, Origin, Placement
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from detector.context import Context
 
@@ -34,6 +34,15 @@ SEED_SCORE: Final = 25
 
 
 @dataclass(frozen=True, slots=True)
+class Lack:
+    """Why a shell is not of a row: what was found in a field, and what is wanted (nothing: any text)."""
+
+    field: str
+    found: str
+    wanted: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """A row of a table: it matches if all that it asks for is so. ``score`` ``None``: the configured one."""
 
@@ -45,15 +54,23 @@ class Row:
     escapes: bool = False
     novel: bool = False
 
+    def lacks(self, context: Context, *, novel: bool) -> Iterator[Lack]:
+        """What a shell lacks to be of this row."""
+        for name, found, wanted, every in (
+            ("shell.placement", context.cgroup.placement, self.placements, Placement),
+            ("shell.mode", context.invocation.mode, self.modes, Mode),
+            ("shell.origin", context.origin, self.origins, Origin),
+        ):
+            if found not in wanted:
+                yield Lack(name, found.value, tuple(each.value for each in every if each in wanted))
+        if self.escapes and not context.escape_hint:
+            yield Lack("shell.escape_hint", "", ())
+        if self.novel and not novel:
+            yield Lack("shell.novel", "false", ("true",))
+
     def matches(self, context: Context, *, novel: bool) -> bool:
         """Whether a shell is of this row."""
-        return (
-            context.cgroup.placement in self.placements
-            and context.invocation.mode in self.modes
-            and context.origin in self.origins
-            and (bool(context.escape_hint) or not self.escapes)
-            and (novel or not self.novel)
-        )
+        return next(self.lacks(context, novel=novel), None) is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,11 +91,11 @@ def without_release(finding: Finding) -> Finding:
     return replace(finding, release_ns=0, arrived_ns=0)
 
 
-def of_nodes(findings: list[Finding]) -> dict[str, list[Finding]]:
-    """The findings of each node in order; the order between nodes depends on their releases."""
+def of_sessions(findings: list[Finding]) -> dict[str, list[Finding]]:
+    """The findings of each session in order; the order between sessions depends on their releases."""
     stories: dict[str, list[Finding]] = {}
     for finding in findings:
-        stories.setdefault(finding.shell.node.node, []).append(finding)
+        stories.setdefault(finding.session_id, []).append(finding)
     return stories
 
 
@@ -113,7 +113,7 @@ def test_any_order_repetition_and_batching_within_the_lateness_gives_identical_e
     ]
     # Probes are not delayed: when a shell is found gone is a question of time, which is varied here.
     undisturbed = [(piece.at, piece) for piece in probes(pieces)]
-    assert of_nodes(play([*disordered, *repeated, *undisturbed])) == of_nodes(reference)
+    assert of_sessions(play([*disordered, *repeated, *undisturbed])) == of_sessions(reference)
 
 
 @SLOW
@@ -134,7 +134,7 @@ def test_batching_does_not_matter(pieces: list[Piece], data: st.DataObject) -> N
     for items in batches:
         world.feed(items[0].at, to_record(items))
     world.run_to(everything[-1].at + 3700)
-    assert of_nodes([without_release(finding) for finding in world.findings]) == of_nodes(reference)
+    assert of_sessions([without_release(finding) for finding in world.findings]) == of_sessions(reference)
 
 
 @SLOW

@@ -101,6 +101,30 @@ def test_a_reading_that_was_given_up_goes_on_where_it_stopped(store: Store) -> N
     assert [item for _, item in store.read()] == [arrival(2), arrival(3)]
 
 
+def test_a_peek_gives_a_nodes_arrivals_piece_by_piece_and_leaves_all_to_be_read(store: Store) -> None:
+    end = store.append([arrival(1), arrival(2, OTHER), arrival(3)])
+    store.commit(Commit(tick=Tick(7)))
+    store.append([arrival(4), arrival(5, OTHER)], durable=False)
+    first = Position(end - 3)
+    assert store.peek(NODE, Position(0), 100) == (
+        [(first, arrival(1)), (Position(first + 2), arrival(3)), (Position(first + 4), arrival(4))],
+        None,
+    )
+    assert store.peek(NODE, first, 2) == ([(first, arrival(1))], Position(first + 2))
+    assert store.peek(OTHER, Position(first + 2), 3) == ([], Position(first + 5))
+    assert store.peek(OTHER, Position(first + 5), 3) == ([(Position(first + 5), arrival(5, OTHER))], None)
+    assert [item for _, item in store.read()] == [
+        arrival(1),
+        arrival(2, OTHER),
+        arrival(3),
+        arrival(4),
+        arrival(5, OTHER),
+    ]
+    store.bury(first, "raised")
+    store.commit(Commit(trim_before=Position(first + 1)))
+    assert store.peek(NODE, Position(0), 2) == ([(Position(first + 2), arrival(3))], Position(first + 3))
+
+
 def test_a_trimmed_prefix_is_not_read_again(store: Store) -> None:
     end = store.append([arrival(1), arrival(2), arrival(3)])
     list(store.read())

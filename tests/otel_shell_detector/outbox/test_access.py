@@ -52,9 +52,7 @@ def test_an_ephemeral_state_is_out_of_reach(
 ) -> None:
     filled(folder).close()
     monkeypatch.setenv("OTEL_SHELL_DETECTOR_STATE__EPHEMERAL", "true")
-    complaint = (
-        "state.ephemeral: true: the outbox is in the memory of the service, out of reach of commands\n"
-    )
+    complaint = "state.ephemeral: true: the state is in the memory of the service, out of reach of commands\n"
     assert outbox("list") == (1, "", complaint)
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SOAK = bool(os.environ.get("SOAK"))
 KILLS = 400 if SOAK else 40
-CAP: Final = 300
+CAP: Final = 100
 POLICY: Final = """
 rules:
   - {id: quiet, reason: known, owner: ops, action: suppress, matchers: 'systemd.unit="quiet.service"'}

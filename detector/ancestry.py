@@ -19,6 +19,8 @@ from detector.types import CommandLine, Sample
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from detector.types import Evidence
+
 INIT: Final = 1
 MAX_ANCESTORS: Final = 16
 """Names of ancestors that are kept: a chain of a real node has at most about ten."""
@@ -73,12 +75,13 @@ class Ancestry:
         found = self.cgroup(process.cgroup)
         return found is not None and found.container_id == container_id
 
-    def earlier(self, parent_pid: int | None, start_ns: int) -> Kin | None:
-        """The kin of a shell whose own records lacked its parent, among what was sought and found."""
-        return self._kin(parent_pid, start_ns, self._found(), ContextBasis.EARLIER)
+    def kin_of(self, seen: Evidence) -> Kin | None:
+        """The kin of a shell, with those that its records lacked and that were sought and found."""
+        if seen.kin is not None:
+            return self._completed(seen.kin)
+        return self._kin(seen.parent_pid, seen.start_ns, self._found(), ContextBasis.EARLIER)
 
-    def completed(self, kin: Kin) -> Kin:
-        """Kin with the ancestors that its record lacked, as far as they were sought and found."""
+    def _completed(self, kin: Kin) -> Kin:
         more = self._kin(kin.next_pid, kin.next_before_ns, self._found(), kin.basis)
         if more is None:
             return kin

@@ -344,10 +344,7 @@ class Node:
     def _explain(self, shell: Shell) -> None:
         """Before something is told: a parent or an ancestor that came with another record counts now."""
         seen = evidence.resolve(shell.sightings)
-        if seen.kin is None:
-            kin = self._ancestry.earlier(seen.parent_pid, seen.start_ns)
-        else:
-            kin = self._ancestry.completed(seen.kin)
+        kin = self._ancestry.kin_of(seen)
         if kin is not None and kin != seen.kin:
             shell.saw(evidence.explain(shell.sightings, shell.sign_ns, kin))
 

@@ -1,12 +1,14 @@
 """Who started a shell: its chain of parents, out of the processes that came with it or were asked for.
 
 The frames of a shell's ancestors are in the request that holds the shell, unless something split the scrape.
-So most shells are explained by the record that shows them. A parent that is not in it is *sought*: the
-receiver looks for its pid in the node's next requests, and what it finds is kept until the node has no shell.
+So most shells are explained by the record that shows them. A parent or an ancestor that is not in it is
+*sought*: the receiver looks for its pid in the node's next requests, and what it finds is kept until the node
+has no shell.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from detector.cgroup import read_cgroup
@@ -17,6 +19,8 @@ from detector.types import CommandLine, Sample
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from detector.types import Evidence
+
 INIT: Final = 1
 MAX_ANCESTORS: Final = 16
 """Names of ancestors that are kept: a chain of a real node has at most about ten."""
@@ -25,7 +29,7 @@ _MAX_SOUGHT: Final = 256
 
 
 class Ancestry:
-    """What is known of the processes of one node that are no shells."""
+    """What is known of the processes of one node that started its shells."""
 
     def __init__(self) -> None:
         self._init_cgroup = ""
@@ -35,7 +39,7 @@ class Ancestry:
         """Pids to be looked for; replaced, never changed, for other threads read it."""
 
     def learn(self, processes: Iterable[Process]) -> None:
-        """Take what a record holds beside its samples."""
+        """Take the processes that a record holds: those of its samples, and those beside them."""
         for process in processes:
             if process.pid == INIT and process.cgroup:
                 self._init_cgroup = process.cgroup
@@ -50,28 +54,48 @@ class Ancestry:
         return read_cgroup(text, self._init_cgroup) if text else None
 
     def of_record(self, sample: Sample, known: Mapping[int, Process]) -> Kin | None:
-        """The kin of a shell among its record's processes, by pid; a missing parent is sought from now on."""
+        """The kin of a shell among its record's processes, by pid; who is missing is sought from now on."""
         kin = self._kin(sample.parent_pid, sample.start_ns, known, ContextBasis.SAME_REQUEST)
         if kin is None:
             if sample.parent_pid:
                 self._seek(sample.parent_pid)
                 self._publish()
             return None
+        if kin.next_pid and kin.next_pid not in known:
+            self._seek(kin.next_pid)
+            self._publish()
         own = self.cgroup(sample.cgroup)
         if own is None or not own.container_id:
             return kin
         mates = (each for each in known.values() if self._is_in(each, own.container_id))
         older = any((each.start_ns, each.pid) < (sample.start_ns, sample.pid) for each in mates)
-        return Kin(kin.parent, kin.ancestors, kin.basis, container_init=not older)
+        return replace(kin, container_init=not older)
 
     def _is_in(self, process: Process, container_id: str) -> bool:
         found = self.cgroup(process.cgroup)
         return found is not None and found.container_id == container_id
 
-    def earlier(self, parent_pid: int | None, start_ns: int) -> Kin | None:
-        """The kin of a shell whose own records lacked its parent, among what was sought and found."""
-        found = {pid: process for pid, process in self._kept.items() if process is not None}
-        return self._kin(parent_pid, start_ns, found, ContextBasis.EARLIER)
+    def kin_of(self, seen: Evidence) -> Kin | None:
+        """The kin of a shell, with those that its records lacked and that were sought and found."""
+        if seen.kin is not None:
+            return self._completed(seen.kin)
+        return self._kin(seen.parent_pid, seen.start_ns, self._found(), ContextBasis.EARLIER)
+
+    def _completed(self, kin: Kin) -> Kin:
+        more = self._kin(kin.next_pid, kin.next_before_ns, self._found(), kin.basis)
+        if more is None:
+            return kin
+        names = (*kin.ancestors, *more.ancestors)[:MAX_ANCESTORS]
+        is_full = len(names) == MAX_ANCESTORS
+        return replace(
+            kin,
+            ancestors=names,
+            next_pid=0 if is_full else more.next_pid,
+            next_before_ns=0 if is_full else more.next_before_ns,
+        )
+
+    def _found(self) -> dict[int, Process]:
+        return {pid: process for pid, process in self._kept.items() if process is not None}
 
     @staticmethod
     def _kin(pid: int | None, start_ns: int, known: Mapping[int, Process], basis: ContextBasis) -> Kin | None:
@@ -83,7 +107,12 @@ class Ancestry:
                 break
             chain.append(process)
             pid, start_ns = process.parent_pid, process.start_ns
-        return Kin(chain[0], tuple(each.name for each in chain), basis) if chain else None
+        if not chain:
+            return None
+        names = tuple(each.name for each in chain)
+        if not pid or len(chain) == MAX_ANCESTORS:
+            return Kin(chain[0], names, basis)
+        return Kin(chain[0], names, basis, next_pid=pid, next_before_ns=start_ns)
 
     def forget(self) -> None:
         """No shell of the node is left."""

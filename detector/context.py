@@ -98,13 +98,17 @@ class Kin:
     """The processes around a shell, as one request or several showed them.
 
     ``ancestors`` are names, the parent's first, as far as they are known. ``container_init``: whether the
-    shell is the oldest process of its container; ``None`` if that cannot be told.
+    shell is the oldest process of its container; ``None`` if that cannot be told. ``next_pid`` is the parent
+    of the last ancestor, which started at ``next_before_ns`` (0: not known), if that parent was not there;
+    else 0.
     """
 
     parent: Process
     ancestors: tuple[str, ...]
     basis: ContextBasis
     container_init: bool | None = None
+    next_pid: int = 0
+    next_before_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

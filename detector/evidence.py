@@ -8,6 +8,7 @@ nearly always one. The result is the same for every order of arrival.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from detector.ancestry import dump_process, load_process
@@ -53,6 +54,16 @@ def add(sightings: Sightings, seen: Sighting, known: Sightings = NONE) -> Sighti
 def merge(one: Sightings, other: Sightings) -> Sightings:
     """Both, without what adds nothing."""
     return _merged(one, _unpacked(other)) if other else one
+
+
+def explain(sightings: Sightings, time_ns: int, kin: Kin) -> Sightings:
+    """With better known kin; as seen at that time if none was known."""
+    known = _unpacked(sightings)
+    for number, (since_ns, evidence) in enumerate(known):
+        if evidence.kin is not None:
+            known[number] = since_ns, replace(evidence, kin=kin)
+            return _packed(known)
+    return _merged(sightings, [(time_ns, Evidence(kin=kin))])
 
 
 def resolve(sightings: Sightings) -> Evidence:
@@ -120,7 +131,15 @@ def _fields(evidence: Evidence) -> tuple[object, ...]:
             cgroup.slice,
         ),
         evidence.labels,
-        kin and (dump_process(kin.parent), kin.ancestors, kin.basis, kin.container_init),
+        kin
+        and (
+            dump_process(kin.parent),
+            kin.ancestors,
+            kin.basis,
+            kin.container_init,
+            kin.next_pid,
+            kin.next_before_ns,
+        ),
     )
 
 
@@ -143,8 +162,8 @@ def _read(fields: list[Any]) -> Sighting:
 
 
 def _read_kin(fields: list[Any]) -> Kin:
-    parent, ancestors, basis, container_init = fields
-    return Kin(load_process(parent), tuple(ancestors), ContextBasis(basis), container_init)
+    parent, ancestors, basis, *rest = fields  # of the last two there were none in older checkpoints
+    return Kin(load_process(parent), tuple(ancestors), ContextBasis(basis), *rest)
 
 
 def _fill(seen: Evidence, later: Evidence) -> Evidence:

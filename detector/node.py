@@ -26,7 +26,7 @@ from detector.progress import Progress
 from detector.rules import EXIT_HOLD_NS, Rules
 from detector.sessions import Shell, State
 from detector.shells import Shells
-from detector.types import CloseReason, Evidence, NodeId, Point, Record, Sample, SessionRow, ShellId
+from detector.types import CloseReason, NodeId, Point, Record, Sample, SessionRow, ShellId
 from detector.windows import OpenBins, Window
 
 if TYPE_CHECKING:
@@ -216,11 +216,11 @@ class Node:
         self._coverage.note(record)
         self.last_frame_ns = arrival.service_ns
         self._boot.see(record.init_start_ns)
-        self._ancestry.learn(record.processes)
         self._first_ns = self._first_ns or min(
             (*record.probe_times_ns, *(sample.time_ns for sample in record.samples)), default=0
         )
         processes = {each.pid: each for each in (*map(as_process, record.samples), *record.processes)}
+        self._ancestry.learn(processes.values())
         fed = Fed(arrival, answers, processes)
         touched = [
             shell for sample in record.samples if (shell := self._feed_sample(sample, fed)) is not None
@@ -351,12 +351,11 @@ class Node:
         self._out.placed(self._id, self._coverage, window.sightings)
 
     def _explain(self, shell: Shell) -> None:
-        """Before something is told: a parent that came with another record counts now."""
-        if not shell.explained:
-            seen = evidence.resolve(shell.sightings)
-            kin = self._ancestry.earlier(seen.parent_pid, seen.start_ns)
-            if kin is not None:
-                shell.saw(evidence.add(shell.sightings, (shell.sign_ns, Evidence(kin=kin))))
+        """Before something is told: a parent or an ancestor that came with another record counts now."""
+        seen = evidence.resolve(shell.sightings)
+        kin = self._ancestry.kin_of(seen)
+        if kin is not None and kin != seen.kin:
+            shell.saw(evidence.explain(shell.sightings, shell.sign_ns, kin))
 
     def _renotify(self, shell: Shell, number: int, release_ns: int) -> None:
         end_ns = (number + 1) * self._rules.window_ns

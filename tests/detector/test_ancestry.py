@@ -208,3 +208,65 @@ def test_a_session_is_told_again_while_it_is_open() -> None:
         world.detector.retell(gone, 42_000_000_000)
     world.run_to(43)
     assert len(world.findings) == 2
+
+
+NSENTER = Process(5, ns(-500), "nsenter", 4, None, "0::/")
+SSHD = Process(4, ns(-600), "sshd", 1, None, "0::/")
+
+
+def test_ancestors_beyond_the_request_are_sought_and_found() -> None:
+    world = World()
+    world.feed(5, record(5, child(5, pid=22, start=-200), child(5, parent=22)))
+    assert world.detector.sought(NODE) == (5,)
+    world.feed(6, record(6, processes=(NSENTER,)))
+    assert world.detector.sought(NODE) == (4,)
+    world.feed(7, record(7, processes=(SSHD, INIT)))
+    assert world.detector.sought(NODE) == ()
+    outer, inner = opened(world)
+    assert (outer.ancestors, outer.basis, outer.escape_hint) == (
+        ("nsenter", "sshd", "systemd"),
+        EARLIER,
+        "nsenter",
+    )
+    assert (inner.ancestors, inner.basis, inner.escape_hint) == (
+        ("bash", "nsenter", "sshd", "systemd"),
+        SAME,
+        "nsenter",
+    )
+
+
+def test_a_parent_that_is_a_shell_of_another_request_is_found() -> None:
+    world = World()
+    world.feed(5, record(5, child(5, parent=22)))
+    world.feed(6, record(6, child(6, pid=22, start=-200), processes=(SHIM, INIT)))
+    _, inner = opened(world)
+    assert (inner.ancestors, inner.basis) == (("bash", "containerd-shim", "systemd"), EARLIER)
+
+
+def test_who_took_the_pid_of_an_ancestor_since_is_none() -> None:
+    world = World()
+    world.feed(5, record(5, child(5), processes=(SHIM,)))
+    world.feed(6, record(6, processes=(replace(INIT, start_ns=ns(3)),)))
+    (context,) = opened(world)
+    assert context.ancestors == ("containerd-shim",)
+
+
+def test_a_chain_that_is_completed_is_cut_too() -> None:
+    chain = [Process(pid, ns(-900 + pid), f"p{pid}", pid - 1) for pid in range(40, 10, -1)]
+    world = World()
+    world.feed(5, record(5, child(5, parent=40), processes=tuple(chain[:10])))
+    world.feed(6, record(6, processes=tuple(chain[10:])))
+    (context,) = opened(world)
+    assert context.ancestors == tuple(f"p{pid}" for pid in range(40, 24, -1))
+
+
+def test_what_is_missing_of_a_chain_outlasts_a_checkpoint() -> None:
+    world = World()
+    world.feed(5, record(5, child(5), processes=(NSENTER,)))
+    world.run_to(30)
+    dumped = world.detector.dump(NODE)
+    assert dumped is not None
+    restored = Detector(Rules())
+    restored.restore(NODE, dumped)
+    assert restored.sought(NODE) == (4,)
+    assert restored.dump(NODE) == dumped

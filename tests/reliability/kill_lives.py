@@ -78,9 +78,11 @@ class Seen:
 
 
 class Lives:
-    """Starts the service, and ends it. ``chance`` decides when."""
+    """Starts the service, and ends it. ``chance`` decides when; ``more`` is of the configuration."""
 
-    def __init__(self, folder: Path, hec: UnreliableHec, tally: Tally, chance: random.Random) -> None:
+    def __init__(
+        self, folder: Path, hec: UnreliableHec, tally: Tally, chance: random.Random, **more: str
+    ) -> None:
         self.port, self.http = port_of_ours(chance), port_of_ours(chance)
         self.state = folder / "state"
         self.seen = Seen()
@@ -102,7 +104,7 @@ class Lives:
             "EXPORTER__HEC__TIMEOUT": f"{TIMEOUT_S * 1000:.0f}ms",
             "RISK__PROFILE": "once",
             "RISK__BURST__AFTER": "0",
-        }
+        } | more
         self._environment = {
             name: value for name, value in environment_without_keys().items() if not name.startswith("COV")
         } | {f"OTEL_SHELL_DETECTOR_{key}": value for key, value in keys.items()}

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import pytest
 
+from otel_shell_detector.comparison.matching import compare
 from otel_shell_detector.comparison.observing import Observer
 from otel_shell_detector.comparison.runs import HOUR_NS, run_of
-from otel_shell_detector.comparison.shells import Shell, compare
 from otel_shell_detector.comparison.why import Cause
 from otel_shell_detector.search.command import SearchRun
 from otel_shell_detector.search.spl import Search
 from otel_shell_detector.sources import load
 from tests.otel_shell_detector.search.generated import BASE, Generator
+
+if TYPE_CHECKING:
+    from otel_shell_detector.comparison.shells import Shell
 
 SETS = 500
 COMMON = {

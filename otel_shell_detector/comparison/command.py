@@ -6,8 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from otel_shell_detector.comparison import page, text
+from otel_shell_detector.comparison.matching import compare
 from otel_shell_detector.comparison.observing import Observer
-from otel_shell_detector.comparison.shells import compare
 from otel_shell_detector.replay import feed_files
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from detector import points
+from detector.counts import Count
 from detector.tally import Tally
 from detector.types import Metric
 from otel_shell_detector.search.spl import BIN_NS, EXECUTABLES, Key
@@ -14,7 +15,6 @@ from otel_shell_detector.search.spl import BIN_NS, EXECUTABLES, Key
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from detector.counts import Count
     from detector.rules import Rules
     from detector.types import Point, Sample, Span
     from otel_shell_detector.search.reading import IndexedPoint
@@ -31,12 +31,12 @@ class RowId(NamedTuple):
 class Facts:
     """Of one identity, or of one row's by-fields where the detector sees none.
 
-    ``first_ns`` and ``last_ns``: its positive points. ``left_out``: points that the index holds and the
-    detector does not take, by reason. ``repeated``: points whose metric, state and time came before.
-    ``missing``: by-fields that points lack. ``relabelled``: points whose own attributes name another row.
-    ``too_late``: points that came when the run that covers them was over. ``bins``: those of its points, by
-    row. ``windows``: the sets of points that the detector would have if all came in time; ``window_runs``: in
-    which runs' ranges a window has any.
+    ``first_ns`` and ``last_ns``: its positive points. ``left_out``: points that the search takes and the
+    detector does not, by reason; ``negative_ns``: the first of the negative ones. ``repeated``: points whose
+    metric, state and time came before. ``missing``: by-fields that points lack. ``relabelled``: points whose
+    own attributes name another row. ``too_late``: points that came when the run that covers them was over.
+    ``bins``: those of its points, by row. ``windows``: the sets of points that the detector would have if all
+    came in time; ``window_runs``: in which runs' ranges a window has any.
     """
 
     line: str = ""
@@ -44,6 +44,7 @@ class Facts:
     last_ns: int = 0
     memory: bool = False
     left_out: Counter[Count] = field(default_factory=Counter)
+    negative_ns: int = 0
     repeated: int = 0
     missing: set[str] = field(default_factory=set)
     relabelled: bool = False
@@ -64,6 +65,8 @@ class Facts:
                 self._keep(point, rules)
             elif held.counted is not None:
                 self.left_out[reason] += 1
+                if reason is Count.POINT_NEGATIVE:
+                    self.negative_ns = min(self.negative_ns or point.time_ns, point.time_ns)
             if sample.name in EXECUTABLES:
                 self.missing.update(held.missing)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from detector.counts import Count
-from otel_shell_detector.comparison.words import many
+from otel_shell_detector.comparison.words import many, moment
 from otel_shell_detector.search.spl import BIN_NS, EXECUTABLES
 
 if TYPE_CHECKING:
@@ -129,7 +129,8 @@ def _of_points(facts: Facts) -> Iterator[Why]:
         if reason is Count.POINT_NEGATIVE:
             yield Why(
                 Cause.NEGATIVE_POINT,
-                f"{_points(how_many, 'negative')}, which the search averages and the detector leaves out",
+                f"{_points(how_many, 'negative')} from {moment(facts.negative_ns)} on: "
+                "the search averages them, the detector leaves them out",
             )
         else:
             what = reason.removeprefix("point_").replace("_", " ")

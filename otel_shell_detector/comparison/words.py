@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 _SECOND: Final = 1_000_000_000
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
+_NAMED_RUNS: Final = 2
+"""As many as a line holds."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -52,7 +54,7 @@ def summary(found: Comparison) -> list[str]:
     return [
         f"{many(len(found.shells), 'shell')}: the detector sees {len(told)}; "
         f"the search sees {len(reported)}, in {many(rows, 'row')} of {many(len(found.runs), 'run')}"
-        + (f" ({runs})" if 0 < len(found.runs) <= 2 else ""),  # noqa: PLR2004  # as many as a line holds
+        + (f" ({runs})" if 0 < len(found.runs) <= _NAMED_RUNS else ""),
         f"Behind its first positive sample: detector {_latencies(told)}, search {_latencies(reported)}",
     ]
 

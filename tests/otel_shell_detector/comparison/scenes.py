@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from detector.types import NANOSECONDS
+from otel_shell_detector.comparison.matching import compare
 from otel_shell_detector.comparison.observing import Observer
-from otel_shell_detector.comparison.shells import compare
 from otel_shell_detector.sources import load
 from tests.otlp_receiver.encode import (
     NODE,

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import pytest
 
+from otel_shell_detector.comparison.matching import compare
 from otel_shell_detector.comparison.observing import Observer
+from otel_shell_detector.comparison.page import page
 from otel_shell_detector.comparison.runs import HOUR_NS, run_of
-from otel_shell_detector.comparison.shells import Shell, compare
 from otel_shell_detector.comparison.why import Cause
 from otel_shell_detector.search.command import SearchRun
 from otel_shell_detector.search.spl import Search
 from otel_shell_detector.sources import load
+from otlp_receiver.reading import UnreadableRequest
 from tests.otel_shell_detector.search.generated import BASE, Generator
+from tests.otlp_receiver.random_wire import RandomWire
+
+if TYPE_CHECKING:
+    from otel_shell_detector.comparison.shells import Shell
+
+pytestmark = pytest.mark.timeout(400)
 
 SETS = 500
 COMMON = {
@@ -69,3 +79,17 @@ def test_every_row_of_the_search_is_in_the_comparison() -> None:
         reported = {(each.key, each.cpu, each.memory) for shell in found.shells for each in shell.reported}
         assert {tuple(row) for row in search.rows()} == reported, f"seed {seed}"
         assert sum(run.rows for run in found.runs) == len(reported)
+
+
+def test_hostile_requests_are_compared_too() -> None:
+    causes: Counter[Cause] = Counter()
+    for seed in range(300):
+        observer = Observer(load(None, {}))
+        for part in range(3):
+            with suppress(UnreadableRequest):
+                observer.feed(RandomWire(3 * seed + part).request())
+        found = compare(observer.finish())
+        causes.update(why.cause for shell in (*found.shells, *found.neither) for why in shell.why)
+        assert page(found, ["x"]).count('<tr class="shell">') == len(found.shells)
+    assert causes[Cause.UNEXPLAINED] == 0
+    assert len(causes) >= 5

@@ -27,7 +27,8 @@ MERGED = {
 }
 NEGATIVE = {
     "cause": "negative_point",
-    "text": "2 negative points, which the search averages and the detector leaves out",
+    "text": "2 negative points from 2026-11-24 02:43:10 on: "
+    "the search averages them, the detector leaves them out",
 }
 ZOMBIE = {
     "cause": "zombie",
@@ -55,6 +56,8 @@ def test_only_the_reused_pid_differs_and_the_comparison_says_why(found: dict[str
     assert [shell["why"] for shell in alike] == [[]] * 8
     assert (first["why"], second["why"]) == ([MERGED], [MERGED, NEGATIVE])
     assert first["process.start_time"] < second["process.start_time"]
+    # The negative points are of its first sample.
+    assert int(second["first_seen"]) == 1795488190  # 02:43:10
     assert first["search"][0]["shells_in_row"] == second["search"][0]["shells_in_row"] == 2
 
 

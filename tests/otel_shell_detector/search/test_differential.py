@@ -17,6 +17,8 @@ from otel_shell_detector.search.spl import Search
 from tests.otel_shell_detector.search import sql
 from tests.otel_shell_detector.search.generated import BASE, BIN, Generated, Generator
 
+pytestmark = pytest.mark.timeout(400)
+
 CAPTURES = Path(__file__).parents[2] / "captures"
 SETS = 3000
 EQUAL = 1e-12

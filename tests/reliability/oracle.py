@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from exporter.context_fields import CONTEXT_FIELDS, SCORING_FIELDS
+from exporter.schema import FIELDS
 from tests.reliability.load import SECOND
 
 if TYPE_CHECKING:
@@ -84,8 +85,10 @@ def _bin(reading: Reading) -> int:
     return reading.time_ns // SECOND
 
 
-_LEFT_TO_OTHERS = {field.name for field in (*CONTEXT_FIELDS, *SCORING_FIELDS)}
-"""What is around a shell, and how it is scored, is held where it is made."""
+_LEFT_TO_OTHERS = {field.name for field in (*CONTEXT_FIELDS, *SCORING_FIELDS)} | {
+    field.name for field in FIELDS if field.scored
+}
+"""What is around a shell, how it is scored and what follows from that is held where it is made."""
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
@@ -106,6 +109,7 @@ def _envelope(
         "kind": kind,
         "risk_object": host,
         "risk_object_type": "system",
+        "dest": host,
         "risk_score": 25 if kind == "opened" else 0,
         "risk_message": f"Kubernetes shell running on worker node on host {host}",
         "search_name": SOURCE,

@@ -216,15 +216,12 @@ class Node:
         self._coverage.note(record)
         self.last_frame_ns = arrival.service_ns
         self._boot.see(record.init_start_ns)
-        self._first_ns = self._first_ns or min(
-            (*record.probe_times_ns, *(sample.time_ns for sample in record.samples)), default=0
-        )
+        self._first_ns = self._first_ns or min(record.times_ns, default=0)
         processes = {each.pid: each for each in (*map(as_process, record.samples), *record.processes)}
         self._ancestry.learn(processes.values())
         fed = Fed(arrival, answers, processes)
-        touched = [
-            shell for sample in record.samples if (shell := self._feed_sample(sample, fed)) is not None
-        ]
+        shells = [self._feed_sample(sample, fed) for sample in record.samples]
+        touched = [shell for shell in shells if shell is not None]
         self._follow(record, touched, arrival.service_ns)
 
     def _identify(self, sample: Sample, init_start_ns: int) -> ShellId:
@@ -380,17 +377,14 @@ class Node:
     def _tell_untracked(self, shell: Shell, sample: Sample, valid: list[Point], fed: Fed) -> None:
         """Open and close a shell beyond the ceiling at once, from this sample alone."""
         shell.recall(self._out.row(shell.id) or fed.answers.get(shell.id))
-        fresh = [
-            p
-            for p in valid
-            if self._bins.refusal(shell, p.time_ns // self._rules.window_ns, self._rules) is None
-        ]
+        rules = self._rules
+        fresh = [p for p in valid if self._bins.refusal(shell, p.time_ns // rules.window_ns, rules) is None]
         if not any(point.value for point in fresh):
             self._out.count(Count.POINT_UNTRACKED, len(valid))
             return
         window = Window()
         window.add(shell.sighting(sample, self._ancestry, fed.processes), fresh, fed.arrival.wall_ns)
-        shell.absorb(window.first[0] // self._rules.window_ns, window, self._rules)
+        shell.absorb(window.first[0] // rules.window_ns, window, rules)
         self._open(shell, fed.arrival.service_ns, window)
         shell.state = State.CLOSED
         self._out.closed(shell, CloseReason.UNTRACKED, fed.arrival.service_ns)

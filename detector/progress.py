@@ -22,7 +22,7 @@ class Progress:
 
     def note(self, record: Record) -> bool:
         """Take the bins of a record, of those of one record the oldest first; whether anything changed."""
-        times = {*record.probe_times_ns, *(sample.time_ns for sample in record.samples)}
+        times = set(record.times_ns)
         before = self._bins
         for number in sorted({time_ns // self._window_ns for time_ns in times if time_ns > 0}):
             self._bins = (*(known for known in self._bins if known != number), number)[-_BINS:]

@@ -127,6 +127,11 @@ class Record:
     processes: tuple[Process, ...] = ()
     signs: int = 0
 
+    @property
+    def times_ns(self) -> tuple[int, ...]:
+        """The times of all its frames."""
+        return (*self.probe_times_ns, *(sample.time_ns for sample in self.samples))
+
 
 @dataclass(frozen=True, slots=True)
 class Arrival:

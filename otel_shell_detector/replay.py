@@ -81,7 +81,7 @@ class Replay:
 
 def latest_ns(record: Record) -> int:
     """The time of a record's latest sample, 0 without one."""
-    return max((*record.probe_times_ns, *(sample.time_ns for sample in record.samples)), default=0)
+    return max(record.times_ns, default=0)
 
 
 def replay(

@@ -13,6 +13,7 @@ from detector.judging.outcomes import ReportKind
 from detector.types import Kind
 from exporter.event import encode
 from exporter.event_schema import event_schema
+from exporter.probe_fields import ProbeKind
 from exporter.settings import EventSettings
 from tests.event_schema import check, check_lines, check_what_is_encoded
 from tests.exporter.findings import CLOSED, ONGOING, OPENED, told
@@ -28,7 +29,7 @@ def recorded() -> list[dict[str, Any]]:
 
 def test_it_is_a_schema_of_its_draft_with_a_definition_for_each_kind() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    kinds = [*Kind, *ReportKind]
+    kinds = [*Kind, *ReportKind, *ProbeKind]
     assert SCHEMA["properties"]["kind"]["enum"] == kinds
     assert {name for name in SCHEMA["$defs"] if ":" not in name} == set(kinds)
 

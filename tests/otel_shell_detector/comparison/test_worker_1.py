@@ -14,7 +14,7 @@ TESTS = Path(__file__).parents[2]
 CAPTURE = str(TESTS / "captures" / "worker-1.pb")
 ROWS = [
     json.loads(line)
-    for line in (TESTS / "expectations" / "worker-1.search.jsonl").read_text("utf-8").splitlines()
+    for line in (TESTS / "expectations" / "search" / "worker-1.jsonl").read_text("utf-8").splitlines()
 ]
 EVENTS = [
     json.loads(line)["event"]

@@ -16,7 +16,7 @@ from otel_shell_detector.search.spl import Search
 
 TESTS = Path(__file__).parents[2]
 CAPTURE = str(TESTS / "captures" / "worker-1.pb")
-EXPECTED = (TESTS / "expectations" / "worker-1.search.jsonl").read_text("utf-8")
+EXPECTED = (TESTS / "expectations" / "search" / "worker-1.jsonl").read_text("utf-8")
 PIDS = ["181", "183", "197", "199", "200", "201", "23", "231", "649"]
 FIELDS = [
     "host",

@@ -34,6 +34,9 @@ MOST_MEMORY: Final = 256 << 20
 EXPECTED_TROUBLE: Final = frozenset(
     {
         "delivery.undelivered_at_stop",
+        "detector.node_returned",
+        "detector.node_silent",
+        "detector.placement_unknown",
         "exporter.retrying",
         "process.configuration_concern",
         "receiver.request_refused",

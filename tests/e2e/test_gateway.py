@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import grpc
 import pytest
@@ -14,10 +14,6 @@ from tests.e2e.test_shutdown import REUSED, SHORT, id_of
 from tests.otlp_receiver.encode import START, frame, memory, process, request
 from tests.otlp_receiver.serving import EXPORT
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
 pytestmark = [pytest.mark.peers, pytest.mark.timeout(180)]
 
 COMMAND_LINES: Final = (
@@ -26,15 +22,6 @@ COMMAND_LINES: Final = (
     "bash -c " + "é" * 2000,
 )
 PIDS: Final = range(100, 130)
-
-
-@pytest.fixture
-def started(tmp_path: Path) -> Iterator[Started]:
-    processes = Started(tmp_path)
-    try:
-        yield processes
-    finally:
-        processes.end()
 
 
 def through(gateway: Gateway) -> dict[str, str]:

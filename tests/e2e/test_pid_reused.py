@@ -5,30 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.e2e.expected import ending, opening
 from tests.e2e.processes import ROOT, Service, Splunk, Started, peer, until
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 pytestmark = [
     pytest.mark.peers,
     pytest.mark.timeout(150),
     pytest.mark.skipif(sys.platform != "linux" or os.getuid() != 0, reason="a pid namespace needs root"),
 ]
-
-
-@pytest.fixture
-def started(tmp_path: Path) -> Iterator[Started]:
-    processes = Started(tmp_path)
-    yield processes
-    processes.end()
 
 
 @pytest.mark.parametrize("ack", [False, True], ids=["without ack", "with ack"])

@@ -17,7 +17,6 @@ from tests.otlp_receiver.serving import EXPORT
 from tests.otlp_receiver.test_tls import TESTDATA, code_of, mounted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 Code = grpc.StatusCode
@@ -42,15 +41,6 @@ service:
     metrics: {{readers: [{{pull: {{exporter: {{prometheus: {{host: 127.0.0.1, port: {metrics}}}}}}}}}]}}
   pipelines: {{metrics: {{receivers: [host_metrics], processors: [resource], exporters: [otlp_grpc]}}}}
 """
-
-
-@pytest.fixture
-def started(tmp_path: Path) -> Iterator[Started]:
-    processes = Started(tmp_path)
-    try:
-        yield processes
-    finally:
-        processes.end()
 
 
 def samples(port: int) -> dict[str, float]:

@@ -13,19 +13,9 @@ import pytest
 from tests.e2e.processes import ROOT, Gateway, Splunk, Started, environment_without_keys, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.peers
-
-
-@pytest.fixture
-def started(tmp_path: Path) -> Iterator[Started]:
-    processes = Started(tmp_path)
-    try:
-        yield processes
-    finally:
-        processes.end()
 
 
 def sent(**keys: str) -> list[str]:

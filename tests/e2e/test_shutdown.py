@@ -54,15 +54,6 @@ class Splunk:
 
 
 @pytest.fixture
-def started(tmp_path: Path) -> Iterator[Started]:
-    processes = Started(tmp_path)
-    try:
-        yield processes
-    finally:
-        processes.end()
-
-
-@pytest.fixture
 def splunk() -> Iterator[Splunk]:
     with ScriptedHec() as hec:
         hec.tokens = {"00000000-0000-0000-0000-000000000000"}

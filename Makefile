@@ -97,7 +97,7 @@ check-pythons: ## unit and property tests on each other Python that we support a
 	    if ! $$python --version >/dev/null 2>&1; then echo "$$python: not on this machine"; continue; fi; \
 	    PYTHON=$$python VENV=.cache/venv-$$python tools/make-env dev; \
 	    .cache/venv-$$python/bin/python -m pytest -q -n $(PROCESSES) -o cache_dir=.cache/pytest-$$python \
-	        -m "not peers and not slow" $(PYTEST); \
+	        --hypothesis-profile=few -m "not peers and not slow" $(PYTEST); \
 	done
 
 clean: ## remove what these commands made here (the built peers stay in their cache)

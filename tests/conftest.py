@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # No test is timed: an example that is slow under load is not wrong.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+# On the other Pythons: they differ in what they accept, not in what an example shows.
+settings.register_profile("few", settings.get_profile("untimed"), max_examples=20)
 
 _TOGETHER: Final = {"tests/e2e/test_live.py", "tests/e2e/test_replay.py"}
 """Files whose tests look at one fixture that takes minutes (tests/e2e/conftest.py)."""

@@ -425,7 +425,7 @@ CONFIGURATION_CONCERNS: Final = _gauge(
     "1 for what is unwise in the running configuration; the log says more at the start.",
     "concern",
     concern="receiver_open, receiver_token_in_clear, hec_token_in_clear, hec_not_verified, otlp_in_clear, "
-    "executable_too_long",
+    "executable_too_long, cap_below_score",
 )
 HTTP_REQUESTS: Final = _counter(
     "http_requests",

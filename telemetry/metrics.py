@@ -232,6 +232,13 @@ COVERAGE_NODES: Final = _gauge(
     "state",
     state="reporting; silent: no frame for five minutes, or two scrape intervals; gone: none for a day",
 )
+COVERAGE_NODES_WITH: Final = _gauge(
+    "coverage_nodes_with",
+    "Reporting nodes that have shown something lately.",
+    "what",
+    what="both_utilizations: CPU and memory; pid_1: its frame; "
+    "relative_cgroups: cgroups read from inside of a namespace",
+)
 COVERAGE_CONCERNS: Final = _gauge(
     "coverage_concerns",
     "Reporting nodes of which something cannot be seen.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from detector.command import read_invocation
-from detector.context import Cgroup, Context, ContextBasis
+from detector.context import Cgroup, Context, ContextBasis, Placement
 from detector.origin import escape_hint, origin_of
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def describe(name: str, seen: Evidence) -> Context:
     return Context(
         cgroup=cgroup,
         invocation=invocation,
-        labels=seen.labels,
+        labels=_labels(cgroup, seen.labels),
         parent=kin.parent if kin else None,
         ancestors=kin.ancestors if kin else (),
         basis=kin.basis if kin else ContextBasis.ABSENT,
@@ -29,3 +29,16 @@ def describe(name: str, seen: Evidence) -> Context:
         origin=origin_of(cgroup, invocation, kin),
         escape_hint=escape_hint(kin.ancestors) if kin else "",
     )
+
+
+def _labels(cgroup: Cgroup, labels: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """The names of the shell's own pod; none if they are another's.
+
+    A collector that names pods by the address that samples come from gives every shell of a node the names
+    of that node's agent. A process of the node has no pod. Of a static pod the cluster knows another uid than
+    kubelet, whose uid is a hash without hyphens.
+    """
+    if cgroup.placement is Placement.HOST:
+        return ()
+    named = dict(labels).get("k8s.pod.uid")
+    return () if named and "-" in cgroup.pod_uid and named != cgroup.pod_uid else labels

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from detector.judging.profiles import PROFILES
 from otel_shell_detector.addresses import Endpoint
 from otel_shell_detector.keys import KEYS
 from otel_shell_detector.kinds import show
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from otel_shell_detector.configuration import OtlpSettings, Settings
+    from otel_shell_detector.configuration import OtlpSettings, RiskSettings, Settings
 
 _MOST_WINDOWS: Final = 4096
 """A session keeps one bit for each window of the horizon: 512 bytes of the 1 KiB that a session may cost."""
@@ -198,6 +199,20 @@ def concerns(settings: Settings) -> Iterator[Concern]:
                 f"detector.executables: Linux keeps {_COMM} bytes of a process's name; {show(name)} is found "
                 "only while its argument 0 goes on from them; match path too",
             )
+    yield from _cap(settings.risk)
+
+
+def _cap(risk: RiskSettings) -> Iterator[Concern]:
+    """A score that is more than its object may have is not cut, it is not given."""
+    cap = risk.max_per_object
+    scores = {row.name: risk.score if row.score is None else row.score for row in PROFILES[risk.profile].rows}
+    highest = max(scores, key=scores.__getitem__)
+    if cap is not None and cap.count < scores[highest]:
+        yield Concern(
+            "cap_below_score",
+            f"risk.max_per_object: {cap} is less than the {scores[highest]} of {highest} in the profile "
+            f"{risk.profile}: such a shell never scores",
+        )
 
 
 def _in_clear(url: str) -> bool:

@@ -184,8 +184,8 @@ class RiskSettings(Section):
     baseline: Annotated[Duration, kinds.duration("0s", "30d")] = Duration.parse("24h")
     """How long a node is watched before something on it is called novel."""
     max_per_object: Annotated[Rate | None, kinds.optional(kinds.rate(1, 100_000))] = None
-    """The most points that a risk object may score in a period. What exceeds them goes to the context index
-    with `capped_score`."""
+    """The most points that a risk object may score in a period. An event that would exceed them goes to the
+    context index as a whole, with `capped_score`."""
     cpu_rule: Annotated[bool, kinds.flag()] = False
     """Whether an event of a shell that used CPU stands for the twin rule "with CPU Activity" too
     (`rules`)."""

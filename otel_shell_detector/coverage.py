@@ -78,6 +78,8 @@ def _set_metrics(nodes: Sequence[NodeCoverage]) -> None:
     total = _totals(nodes)
     for state in NodeState:
         metrics.COVERAGE_NODES.labels(state=state).set(total["nodes"][state])
+    for what in ("both_utilizations", "pid_1", "relative_cgroups"):
+        metrics.COVERAGE_NODES_WITH.labels(what=what).set(total[f"nodes_with_{what}"])
     for concern in Concern:
         metrics.COVERAGE_CONCERNS.labels(concern=concern).set(total["concerns"][concern])
     for which in ("median", "max"):
@@ -105,6 +107,8 @@ def _totals(nodes: Sequence[NodeCoverage]) -> dict[str, Any]:
     return {
         "nodes": {state.value: states[state] for state in NodeState},
         "nodes_with_both_utilizations": sum(bool(node.cpu and node.memory) for node in reporting),
+        "nodes_with_pid_1": sum(bool(node.init) for node in reporting),
+        "nodes_with_relative_cgroups": sum(node.relative > 0 for node in reporting),
         "concerns": {concern.value: concerns[concern] for concern in _CONCERNS},
         "interval_seconds": _spread(node.interval_ns for node in reporting),
         "shortest_sure_seconds": _spread(node.shortest_ns for node in reporting),

@@ -126,17 +126,17 @@ class Relatives:
         """Add one process of a shell's container that is older than the shell, unless that is a shell."""
         sample = hit.sample
         container_id = read_cgroup(sample.cgroup).container_id
-        if not container_id or any(
-            read_cgroup(each.cgroup).container_id == container_id for each in found.values()
-        ):
+
+        def is_older(process: Process) -> bool:
+            return (process.start_ns, process.pid) < (sample.start_ns, sample.pid) and (
+                read_cgroup(process.cgroup).container_id == container_id
+            )
+
+        if not container_id or any(map(is_older, found.values())):
             return
         for at in self._frames_with(container_id.encode(), hit.index):
             process = self._read(node, at)
-            if (
-                process is not None
-                and (process.start_ns, process.pid) < (sample.start_ns, sample.pid)
-                and read_cgroup(process.cgroup).container_id == container_id
-            ):
+            if process is not None and is_older(process):
                 if process.pid not in shells:
                     found.setdefault(process.pid, process)
                 return

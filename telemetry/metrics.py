@@ -232,6 +232,13 @@ COVERAGE_NODES: Final = _gauge(
     "state",
     state="reporting; silent: no frame for five minutes, or two scrape intervals; gone: none for a day",
 )
+COVERAGE_NODES_WITH: Final = _gauge(
+    "coverage_nodes_with",
+    "Reporting nodes that have shown something lately.",
+    "what",
+    what="both_utilizations: CPU and memory; pid_1: its frame; "
+    "relative_cgroups: cgroups read from inside of a namespace",
+)
 COVERAGE_CONCERNS: Final = _gauge(
     "coverage_concerns",
     "Reporting nodes of which something cannot be seen.",
@@ -425,7 +432,7 @@ CONFIGURATION_CONCERNS: Final = _gauge(
     "1 for what is unwise in the running configuration; the log says more at the start.",
     "concern",
     concern="receiver_open, receiver_token_in_clear, hec_token_in_clear, hec_not_verified, otlp_in_clear, "
-    "executable_too_long",
+    "executable_too_long, cap_below_score",
 )
 HTTP_REQUESTS: Final = _counter(
     "http_requests",

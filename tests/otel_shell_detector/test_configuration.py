@@ -215,6 +215,10 @@ TLS = ReceiverTlsSettings(cert_file=Path("/c"), key_file=Path("/k"))
         ({"exporter": {"sink": "otlp", "otlp": {"endpoint": "https://collector:4317"}}}, []),
         ({"detector": DetectorSettings(executables=("a" * 15, "b" * 16))}, ["executable_too_long"]),
         ({"detector": DetectorSettings(executables=("b" * 16,), match=("name", "path"))}, []),
+        ({"risk": {"max_per_object": "60/h"}}, []),
+        ({"risk": {"max_per_object": "59/h"}}, ["cap_below_score"]),
+        ({"risk": {"max_per_object": "25/h", "profile": "seed"}}, []),
+        ({"risk": {"max_per_object": "25/h", "profile": "seed", "score": 26}}, ["cap_below_score"]),
     ],
 )
 def test_what_works_but_is_unwise_is_told(sections: dict[str, object], names: list[str]) -> None:
@@ -229,6 +233,14 @@ def test_what_goes_to_a_collector_in_clear_is_told(more: dict[str, str], what: s
     [concern] = checks.concerns(Settings.model_validate({"exporter": {"sink": "otlp", "otlp": otlp}}))
     assert concern.text == (
         f"exporter.otlp.endpoint: http://collector:4317 is not https: {what} sent unencrypted"
+    )
+
+
+def test_a_cap_below_a_score_names_what_would_never_score() -> None:
+    [concern] = checks.concerns(Settings.model_validate({"risk": {"max_per_object": "30/h"}}))
+    assert concern.text == (
+        "risk.max_per_object: 30/1h is less than the 60 of escape_hint in the profile balanced: "
+        "such a shell never scores"
     )
 
 

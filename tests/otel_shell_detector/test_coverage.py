@@ -58,6 +58,8 @@ def test_the_worst_nodes_come_first_and_totals_are_of_all() -> None:
     assert told == {
         "nodes": {"reporting": 3, "silent": 1, "gone": 1},
         "nodes_with_both_utilizations": 2,
+        "nodes_with_pid_1": 3,
+        "nodes_with_relative_cgroups": 0,
         "concerns": {
             "no_memory_utilization": 1,
             "no_cpu_utilization": 0,
@@ -142,9 +144,13 @@ def test_a_thousand_nodes_are_answered_in_less_than_a_megabyte() -> None:
 
 def test_coverage_is_seen_in_the_metrics() -> None:
     blind = replace(good("c", every=60), cpu=False, shells=10, unplaced=1)
-    nodes = [good("a"), good("b"), blind, good("s", quiet=400), good("g", quiet=90_000)]
+    nodes = [good("a"), replace(good("b"), relative=1), blind, good("s", quiet=400), good("g", quiet=90_000)]
     CoverageView(lambda: nodes, lambda: 0.0).observe()
     assert [value("coverage_nodes", state=each) for each in ("reporting", "silent", "gone")] == [3, 1, 1]
+    shown = [
+        value("coverage_nodes_with", what=each) for each in ("both_utilizations", "pid_1", "relative_cgroups")
+    ]
+    assert shown == [2, 3, 1]
     assert value("coverage_concerns", concern="no_cpu_utilization") == 1
     assert value("coverage_concerns", concern="placement_unknown") == 1
     assert value("coverage_concerns", concern="no_pid_1") == 0

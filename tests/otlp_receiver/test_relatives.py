@@ -169,6 +169,16 @@ def test_one_older_process_of_the_container_is_found() -> None:
     assert pids(record) == []
 
 
+def test_what_is_older_than_one_shell_of_a_container_is_not_taken_for_older_than_another() -> None:
+    # Pids have begun anew, so the frames do not come in order of age.
+    def of(pid: int, name: str) -> bytes:
+        return frame({**process(pid, name), "process.cgroup": CGROUP})
+
+    body = request(of(9, "sh"), of(5, "old"), of(4, "bash"), of(3, "oldest"))
+    (record,) = read_request(body, BY_NAME).records
+    assert sorted(pids(record)) == [3, 5]
+
+
 def test_a_frame_that_is_no_process_or_cannot_be_read_explains_nothing() -> None:
     needle = data(1, data(2, integer(5)) + data(1, b"process.pid"))
     body = request(

@@ -26,6 +26,8 @@ _OF_ORDER: Final = {
     "first_seen",
     "last_seen",
     "orig_time",
+    "info_min_time",
+    "info_max_time",
     "process.cpu.utilization",
     "process.cpu.utilization.total",
     "process.memory.utilization",

@@ -216,7 +216,7 @@ class HecTlsSettings(Section):
 class HecSettings(Section):
     """``exporter.hec``: Splunk's HTTP Event Collector."""
 
-    url: Annotated[str | None, kinds.optional(kinds.base_url())] = None
+    url: Annotated[str | None, kinds.optional(kinds.base_url("https://splunk:8088"))] = None
     """Base URL of the collector (`https://splunk:8088`); the paths are added. `http://` warns. Needed by
     `sink: hec`."""
     token_file: Annotated[Path | None, kinds.optional(kinds.secret_file())] = None
@@ -239,7 +239,7 @@ class HecSettings(Section):
     ack_timeout: Annotated[Duration, kinds.duration("2m", "1h")] = Duration.parse("120s")
     """How long to wait for an acknowledgement before a batch is sent again. Indexers take minutes under
     load."""
-    proxy_url: Annotated[str | None, kinds.optional(kinds.base_url())] = None
+    proxy_url: Annotated[str | None, kinds.optional(kinds.base_url("http://proxy:3128"))] = None
     """HTTP proxy to reach Splunk through. Proxies named in the environment are not used."""
     tls: HecTlsSettings = HecTlsSettings()
     timeout: Annotated[Duration, kinds.duration("100ms", "5m")] = Duration.parse("10s")
@@ -265,7 +265,7 @@ class OtlpTlsSettings(Section):
 class OtlpSettings(Section):
     """``exporter.otlp``: a collector that delivers to Splunk."""
 
-    endpoint: Annotated[str | None, kinds.optional(kinds.base_url())] = None
+    endpoint: Annotated[str | None, kinds.optional(kinds.base_url("https://collector:4317"))] = None
     """Base URL of the collector's OTLP/gRPC receiver (`https://collector:4317`); without a port, 4317.
     `http://` is plain text, and warns unless it stays on this machine. Needed by `sink: otlp`."""
     token_file: Annotated[Path | None, kinds.optional(kinds.secret_file())] = None

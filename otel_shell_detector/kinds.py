@@ -193,13 +193,13 @@ def endpoint() -> Kind:
     return Kind('"host:port", an IPv6 address in brackets ("[::1]:4317")', read)
 
 
-def base_url() -> Kind:
+def base_url(example: str) -> Kind:
     """The URL of a server."""
 
     def read(value: object) -> object:
         return parse_base_url(_text(value))
 
-    want = "a base URL such as https://splunk:8088, without a path, a user name or a password"
+    want = f"a base URL such as {example}, without a path, a user name or a password"
     return Kind(want, read, may_show=lambda text: "@" not in text)
 
 

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 
 def run(settings: Settings, files: Sequence[Path], html: Path | None, *, as_json: bool) -> int:
-    """Print the comparison; with ``html`` write the page too. The exit status is 1 if anything failed."""
+    """Print the comparison; with ``html`` write the page too. The exit status is 1 if anything failed.
+
+    It is 2 if the page would replace a capture: a shell expands ``--html *.json`` to that.
+    """
+    if html is not None and html.exists() and any(path.exists() and html.samefile(path) for path in files):
+        sys.stderr.write(f"--html: got {html}, which is one of the captures; want another file\n")
+        return 2
     observer = Observer(settings)
     status = feed_files(observer, files)
     found = compare(observer.finish())

@@ -31,7 +31,8 @@ class RowId(NamedTuple):
 class Facts:
     """Of one identity, or of one row's by-fields where the detector sees none.
 
-    ``first_ns`` and ``last_ns``: its positive points. ``left_out``: points that the search takes and the
+    ``first_ns`` and ``last_ns``: its positive points. ``memory``: it has a valid point of memory;
+    ``unusable_memory``: it has one that is not. ``left_out``: points that the search takes and the
     detector does not, by reason; ``negative_ns``: the first of the negative ones. ``repeated``: points whose
     metric, state and time came before. ``missing``: by-fields that points lack. ``relabelled``: points whose
     own attributes name another row. ``too_late``: points that came when the run that covers them was over.
@@ -43,6 +44,7 @@ class Facts:
     first_ns: int = 0
     last_ns: int = 0
     memory: bool = False
+    unusable_memory: bool = False
     left_out: Counter[Count] = field(default_factory=Counter)
     negative_ns: int = 0
     repeated: int = 0
@@ -58,9 +60,11 @@ class Facts:
         if sample.command_line is not None:
             self.line = self.line or sample.command_line.text
         for point, held in zip(sample.points, indexed, strict=True):
-            self.memory |= point.metric is Metric.MEMORY
             self.note(held)
             reason = points.invalid_reason(point)
+            if point.metric is Metric.MEMORY:
+                self.memory |= reason is None
+                self.unusable_memory |= reason is not None
             if reason is None:
                 self._keep(point, rules)
             elif held.counted is not None:

@@ -23,6 +23,7 @@ class Cause(enum.StrEnum):
 
     ZOMBIE = "zombie"
     IDLE = "idle"
+    NO_MEASUREMENT = "no_measurement"
     REUSED_PID = "reused_pid"
     RESUMED = "resumed"
     NEGATIVE_POINT = "negative_point"
@@ -117,6 +118,12 @@ def _without_evidence(facts: Facts) -> Iterator[Why]:
         yield Why(
             Cause.ZOMBIE,
             "no point of it is above 0, of memory neither: a zombie, which none of the two reports",
+        )
+    elif facts.unusable_memory:
+        yield Why(
+            Cause.NO_MEASUREMENT,
+            "no point of it is above 0, and those of memory have no time or no usable value: "
+            "none of the two can see it",
         )
     else:
         yield Why(

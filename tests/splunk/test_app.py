@@ -56,6 +56,14 @@ def test_a_value_that_a_search_looks_for_is_one_that_the_field_can_have(name: st
     assert wrong == []
 
 
+def test_only_what_is_twice_in_the_risk_index_is_too_much_of_a_score() -> None:
+    """Staged delivery copies an event once, however often it is in the index of the service."""
+    search = conf("savedsearches.conf")["OTel Shell Detector - Duplicate event_id"]["search"]
+    too_much = re.search(r"eval score_too_much=(.*?) *\|", search.replace("\\\n", ""))
+    assert too_much is not None
+    assert too_much[1] == "if(index==`otel_shell_risk_index`,(count-1)*risk_score,0)"
+
+
 def test_every_macro_is_used_and_can_be_read() -> None:
     everything = " ".join([*SEARCHES.values(), *MACROS.values()])
     assert [name for name in MACROS if f"`{name}`" not in everything] == []

@@ -9,7 +9,8 @@ import pytest
 from detector.rules import Rules
 from otel_shell_detector.comparison.facts import Facts
 from otel_shell_detector.comparison.why import Case, Cause, Why, reasons
-from tests.otel_shell_detector.comparison.scenes import compared, cpu, mem, other, shell
+from tests.otel_shell_detector.comparison.scenes import START, compared, cpu, mem, ns, other, shell
+from tests.otlp_receiver.encode import memory
 
 if TYPE_CHECKING:
     from otel_shell_detector.comparison.shells import Comparison, Shell
@@ -62,6 +63,30 @@ def test_an_idle_shell_without_memory_utilization_is_seen_by_neither() -> None:
     assert seen(found.neither) == [
         (False, 0, ["idle: it uses no CPU, and memory utilization is not sent: none of the two can see it"])
     ]
+
+
+@pytest.mark.parametrize(
+    "unusable",
+    [
+        memory(float("nan"), time_ns=ns(-1000), start_ns=ns(START)),
+        memory(float("inf"), time_ns=ns(-1000), start_ns=ns(START)),
+        memory(-1.0, time_ns=ns(-1000), start_ns=ns(START)),
+        memory(0.5, time_ns=0, start_ns=ns(START)),
+    ],
+)
+def test_a_shell_whose_memory_is_no_measurement_is_no_zombie(unusable: bytes) -> None:
+    found = compared(shell(cpu(-1000, 0.0), unusable))
+    why = (
+        "no_measurement: no point of it is above 0, and those of memory have no time or no usable value: "
+        "none of the two can see it"
+    )
+    assert seen(found.neither) == [(False, 0, [why])]
+
+
+def test_a_zombie_with_one_broken_point_is_a_zombie() -> None:
+    broken = memory(float("nan"), time_ns=ns(-990), start_ns=ns(START))
+    found = compared(shell(mem(-1000, 0.0)), shell(broken))
+    assert [why[:6] for _, _, (why,) in seen(found.neither)] == ["zombie"]
 
 
 def test_a_reused_pid_is_two_shells_and_one_row() -> None:

@@ -29,6 +29,7 @@ SETS = 500
 COMMON = {
     Cause.ZOMBIE,
     Cause.IDLE,
+    Cause.NO_MEASUREMENT,
     Cause.REUSED_PID,
     Cause.NEGATIVE_POINT,
     Cause.LEFT_OUT_POINT,

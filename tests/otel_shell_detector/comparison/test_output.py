@@ -147,6 +147,26 @@ def test_a_page_that_cannot_be_written_is_status_1(
     assert capsys.readouterr().err == f"--html: {target}: No such file or directory\n"
 
 
+def test_a_page_never_replaces_a_capture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capture, link = tmp_path / "capture.json", tmp_path / "link.json"
+    data = (CAPTURES / "worker-4.json").read_bytes()
+    capture.write_bytes(data)
+    link.symlink_to(capture)
+    assert main(["compare", "--html", str(link), str(tmp_path / "missing"), str(capture)]) == 2
+    assert capsys.readouterr() == (
+        "",
+        f"--html: got {link}, which is one of the captures; want another file\n",
+    )
+    assert capture.read_bytes() == data
+
+
+def test_a_page_replaces_an_older_one(tmp_path: Path) -> None:
+    target = tmp_path / "report.html"
+    target.write_text("old", encoding="utf-8")
+    assert main(["compare", "--html", str(target), str(CAPTURES / "worker-4.pb")]) == 0
+    assert target.read_text("utf-8").startswith("<!DOCTYPE html>")
+
+
 def test_a_damaged_capture_is_status_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     broken = tmp_path / "broken.pb"
     broken.write_bytes((CAPTURES / "worker-4.pb").read_bytes()[:-1])

@@ -12,6 +12,7 @@ from exporter.security_fields import (
     ANNOTATIONS,
     DESCRIPTION,
     SECURITY_DOMAIN,
+    UNKNOWN_USER,
     ThreatType,
     after,
     evidence_of_burst,
@@ -193,6 +194,12 @@ REPORT_FIELDS: Final = (
     *(_scored(name, Type.STRINGS, meaning, _of_attack(of)) for name, meaning, of in ANNOTATIONS),
     _scored("savedsearch_description", Type.STRING, "What the detection finds.", lambda _: text(DESCRIPTION)),
     _scored("security_domain", Type.STRING, "Of Enterprise Security.", lambda _: text(SECURITY_DOMAIN)),
+    _scored(
+        "user",
+        Type.STRING,
+        f"{UNKNOWN_USER}: a burst stands for shells of any owner.",
+        lambda _: text(UNKNOWN_USER),
+    ),
     _risk(
         "capped_score",
         "The score that risk.max_per_object took away.",

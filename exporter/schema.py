@@ -36,6 +36,7 @@ from exporter.security_fields import (
     ANNOTATIONS,
     DESCRIPTION,
     SECURITY_DOMAIN,
+    UNKNOWN_USER,
     ThreatType,
     evidence_of_session,
     threat_objects,
@@ -85,7 +86,16 @@ FIELDS: Final = (
     ),
     name_of("risk_object_type", "system for a node, else other.", lambda s: s.verdict.object.type),
     string("dest", "The node, by the name that it has as a risk object.", lambda s: s.node, MEDIUM),
-    scored(string("user", "process.owner again.", lambda s: s.finding.evidence.owner, MEDIUM)),
+    scored(
+        always(
+            string(
+                "user",
+                f"process.owner again; {UNKNOWN_USER} if the collector cannot name it.",
+                lambda s: s.finding.evidence.owner or UNKNOWN_USER,
+                MEDIUM,
+            )
+        )
+    ),
     count(
         "risk_score",
         "What this event adds to the risk of the object. 0 in the context index.",

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 STORIES: Final = ("Abnormal Kubernetes Behavior using Splunk Infrastructure Monitoring",)
 DESCRIPTION: Final = "A shell runs on a Kubernetes worker node, as the process metrics of its collector show."
 SECURITY_DOMAIN: Final = "threat"
+UNKNOWN_USER: Final = "unknown"
+"""What Splunk's Common Information Model puts where a user is not known."""
 _SECOND_NS: Final = 1_000_000_000
 _SESSIONS: Final = 8
 """Of a burst, in the search for its evidence: as many as a person looks at."""

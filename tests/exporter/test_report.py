@@ -64,6 +64,7 @@ EVENT: dict[str, Any] = {
         "A shell runs on a Kubernetes worker node, as the process metrics of its collector show."
     ),
     "security_domain": "threat",
+    "user": "unknown",
     "count": 200,
     "first_seen": Decimal("1795488130.000"),
     "last_seen": Decimal("1795488190.000"),

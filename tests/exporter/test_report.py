@@ -118,7 +118,7 @@ def test_a_burst_over_all_nodes_that_was_capped() -> None:
     for name in (
         *of_scored[1:],
         *("k8s.node.name", "analyticstories", "savedsearch_description", "security_domain"),
-        "contributing_events_search",
+        *("user", "contributing_events_search"),
     ):
         del expected[name]
     assert read(report)["event"] == expected

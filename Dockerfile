@@ -22,7 +22,7 @@ RUN /build/bin/python -m pip wheel --no-cache-dir --no-build-isolation --no-deps
     && python3 tools/sbom.py >/opt/otel-shell-detector/sbom.cdx.json
 
 FROM ${BASE}
-ARG VERSION=0.1.0
+ARG VERSION=unknown
 ARG REVISION=unknown
 ARG CREATED=1970-01-01T00:00:00Z
 LABEL org.opencontainers.image.title="otel-shell-detector" \

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Prints what the image holds beside its base, as a bill of materials: CycloneDX 1.6. `make sbom`.
 
-It is what locks/runtime.txt pins, which is what the image installs. The same lock gives the same bytes: no time, no
-random serial number. Standard library alone, for it runs while the image is built.
+It is what locks/runtime.txt pins, which is what the image installs. The same lock gives the same bytes: no time,
+no random serial number. Standard library alone, for it runs while the image is built.
 """
 
 import json
@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;\\]+)(?P<rest>.*(?:\n[ \t]+.*)*)", re.MULTILINE)
+PIN = re.compile(
+    r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;\\]+)(?P<rest>.*(?:\n[ \t]+.*)*)", re.MULTILINE
+)
 
 
 def component(name: str, version: str, hashes: list[str]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Prints what the image holds beside its base, as a bill of materials: CycloneDX 1.6. `make sbom`.
 
-It is what locks/runtime.txt pins, which is what the image installs. The same lock gives the same bytes: no time,
-no random serial number. Standard library alone, for it runs while the image is built.
+It is what locks/runtime.txt pins, which is what the image installs. The same lock gives the same bytes: no
+time, no random serial number. Standard library alone, for it runs while the image is built.
 """
 
 import json
@@ -45,7 +45,7 @@ def document(lock: str, version: str) -> dict[str, Any]:
         component(pin["name"], pin["version"], re.findall(r"sha256:([0-9a-f]{64})", pin["rest"]))
         for pin in PIN.finditer(lock)
     ]
-    components.sort(key=lambda each: str(each["bom-ref"]))
+    components.sort(key=lambda each: str(each["name"]))
     ours = f"pkg:pypi/otel-shell-detector@{version}"
     content = json.dumps([ours, components], sort_keys=True)
     return {

@@ -20,6 +20,8 @@ from tests.e2e.processes import ROOT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+LARGEST_BYTES: Final = 90_000_000
+"""What the image may add to its base, uncompressed."""
 _SUITE: Final = "bookworm"
 _PACKAGES: Final = "python3,python3-venv,ca-certificates"
 _BASE: Final = f"localhost/debian-python:{_SUITE}"

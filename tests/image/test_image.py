@@ -29,7 +29,6 @@ OWN: Final = (10001, 0)
 OPENSHIFT: Final = (1_000_770_000, 0)
 """A user of no name, as a restricted namespace there has it; such a process has no HOME either."""
 MEASURED: Final = ROOT / ".cache/image/measured.json"
-LARGEST_BYTES: Final = 90_000_000
 _EXPORT: Final = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 _KEYS: Final = "OTEL_SHELL_DETECTOR_"
 
@@ -217,7 +216,7 @@ def test_its_bill_of_materials_is_what_is_installed_in_it(image: Image, tmp_path
 
 def test_what_it_adds_to_its_base_is_small(image: Image) -> None:
     measured(**{"bytes above the base": image.above_base_bytes})
-    assert image.above_base_bytes <= LARGEST_BYTES
+    assert image.above_base_bytes <= building.LARGEST_BYTES
 
 
 def test_no_layer_has_the_secrets_of_the_build(image: Image) -> None:

@@ -24,7 +24,7 @@ comma := ,
 files_of = $(subst $(empty) $(empty),$(comma),$(addsuffix /*,$(1)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test points soak fuzz instructions lint env peers splunk-app splunk-env docs locks check-pythons clean
+.PHONY: help demo check test points soak fuzz instructions image-test sbom lint env peers splunk-app splunk-env docs locks check-pythons clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -67,11 +67,22 @@ fuzz: env ## let a fuzzer guided by coverage write requests (FUZZ_SECONDS=600); 
 instructions: env ## count what a request costs, with valgrind; COMPARE=another checkout counts that too
 	$(PY) tools/count_instructions.py $(if $(COMPARE),--compare $(COMPARE))
 
-lint: env ## ruff, mypy, the room table, generated documents
+image-test: env ## build the image and run it as a cluster does; its size and time to start (needs root, Debian)
+	@peers/build hec-server >/dev/null
+	@rm -f .cache/image/measured.json
+	$(PY) -m pytest tests/image $(PYTEST)
+	@cat .cache/image/measured.json
+
+sbom: env ## what the image holds beside its base: dist/otel-shell-detector.cdx.json (CycloneDX)
+	@mkdir -p dist
+	@$(PY) tools/sbom.py >dist/otel-shell-detector.cdx.json
+
+lint: env ## ruff, mypy, the room table, the Dockerfile, generated documents
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy $(TYPED)
 	$(VENV)/bin/lint-imports --no-logo --cache-dir .cache/import-linter
+	$(VENV)/bin/hadolint Dockerfile
 	$(PY) tools/verify-docs
 
 env: ## the environment of the above, made anew when locks/ or pyproject.toml change

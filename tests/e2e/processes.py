@@ -241,15 +241,17 @@ class Service:
     def start(self) -> None:
         """Start it; again, with the same ports and the same state, after it has ended."""
         self._starts += 1
-        self.process = self._started.start(
-            f"service-{self.name}", [sys.executable, "-m", "otel_shell_detector", "serve"], self._environment
-        )
+        self.process = self._started.start(f"service-{self.name}", self.command(), self._environment)
 
         def ready() -> bool:
             assert self.process.poll() is None, self.log()
             return self.log().count('"event": "service.started"') == self._starts
 
         until(f"{self.name} has started", ready, 30)
+
+    def command(self) -> Sequence[str | bytes | Path]:
+        """What is started."""
+        return [sys.executable, "-m", "otel_shell_detector", "serve"]
 
     def log(self) -> str:
         """Its log so far."""

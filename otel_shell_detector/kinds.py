@@ -80,6 +80,8 @@ class Kind:
     schema: Mapping[str, object] = field(default_factory=lambda: {"type": "string"}, hash=False)
     """A JSON Schema that refuses nothing that ``read`` accepts, and what a schema can of the rest; patterns as
     Go, Python and ECMAScript read them alike."""
+    bounds: tuple[int, int] | None = None
+    """The least and the most of a duration, in nanoseconds, or of a size, in bytes: no schema can tell."""
 
     def shown(self, value: object) -> str:
         """A value in an error message: :func:`show`, unless it may be a secret."""
@@ -144,7 +146,9 @@ def duration(lowest: str, highest: str) -> Kind:
         raise UnwantedError
 
     want = f"a duration such as 250ms, 10s, 5m or 1h, from {least} to {most}"
-    return Kind(want, read, schema=_text_of(f"^(0|{DURATION_PATTERN})$"))
+    return Kind(
+        want, read, schema=_text_of(f"^(0|{DURATION_PATTERN})$"), bounds=(least.nanoseconds, most.nanoseconds)
+    )
 
 
 def size(lowest: str, highest: str) -> Kind:
@@ -158,7 +162,7 @@ def size(lowest: str, highest: str) -> Kind:
         raise UnwantedError
 
     want = f"a size such as 512KiB, 64MiB or 1MB, from {least} to {most}"
-    return Kind(want, read, schema=_text_of(f"^{SIZE_PATTERN}$"))
+    return Kind(want, read, schema=_text_of(f"^{SIZE_PATTERN}$"), bounds=(least.bytes, most.bytes))
 
 
 def rate(lowest: int, highest: int) -> Kind:
@@ -286,7 +290,9 @@ def list_of(item: Kind, *, at_least: int = 0) -> Kind:
         return [each.strip() for each in text.split(",")] if text.strip() else []
 
     schema = {"type": "array", "items": item.schema, "minItems": at_least, "uniqueItems": True}
-    return Kind(f"a list{' (not empty)' if at_least else ''}, each {item.want}", read, from_text, schema=schema)
+    return Kind(
+        f"a list{' (not empty)' if at_least else ''}, each {item.want}", read, from_text, schema=schema
+    )
 
 
 def optional(kind: Kind) -> Kind:

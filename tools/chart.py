@@ -1,4 +1,4 @@
-"""Writes what is generated of the Helm chart: `values.schema.json` and `README.md`.
+"""Writes what is generated of the Helm chart: `values.schema.json`, `files/bounds.json` and `README.md`.
 
 `python tools/chart.py` compares them with what `values.yaml` and the configuration of the application make of
 them, and ends with exit status 1 when they are apart; with `--write` it writes them.
@@ -212,6 +212,21 @@ def schema() -> str:
     return json.dumps(whole, indent=2) + "\n"
 
 
+def bounds() -> str:
+    """`files/bounds.json`: the least and the most of durations and sizes, which the templates check."""
+    found = {
+        key.name: {
+            "kind": "duration" if "a duration" in key.kind.want else "size",
+            "least": str(key.kind.bounds[0]),
+            "most": str(key.kind.bounds[1]),
+            "want": key.kind.want,
+        }
+        for key in KEYS.values()
+        if key.kind.bounds
+    }
+    return json.dumps(found, indent=2) + "\n"
+
+
 def _at(values: Any, path: str) -> Any:
     for name in path.split("."):
         values = values[name]
@@ -242,7 +257,9 @@ def _cell(text: str) -> str:
 def main() -> int:
     """Compare or write; gives the exit status."""
     apart = 0
-    for path, want in ((CHART / "values.schema.json", schema()), (CHART / "README.md", readme())):
+    documents = {"values.schema.json": schema(), "files/bounds.json": bounds(), "README.md": readme()}
+    for name, want in documents.items():
+        path = CHART / name
         if sys.argv[1:] == ["--write"]:
             path.write_text(want, encoding="utf-8")
         elif not path.exists() or path.read_text(encoding="utf-8") != want:

@@ -31,7 +31,9 @@ def _certificate(folder: Path, name: str, subject: str, extension: str) -> None:
     key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-keyout", f"{name}.key")
     _openssl(folder, "req", "-new", *key, "-subj", subject, "-out", f"{name}.csr")
     by = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2")
-    _openssl(folder, "x509", "-req", "-in", f"{name}.csr", *by, "-extfile", f"{name}.ext", "-out", f"{name}.pem")
+    _openssl(
+        folder, "x509", "-req", "-in", f"{name}.csr", *by, "-extfile", f"{name}.ext", "-out", f"{name}.pem"
+    )
 
 
 class Cluster:
@@ -46,7 +48,9 @@ class Cluster:
         _openssl(folder, "req", "-x509", *key, "-subj", "/CN=ca", "-days", "2", "-out", "ca.pem")
         _certificate(folder, "server", "/CN=server", "subjectAltName=IP:127.0.0.1,IP:10.96.0.1\n")
         _certificate(folder, "admin", "/O=system:masters/CN=admin", "extendedKeyUsage=clientAuth\n")
-        _openssl(folder, "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", "accounts.key")
+        _openssl(
+            folder, "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", "accounts.key"
+        )
         _openssl(folder, "pkey", "-in", "accounts.key", "-pubout", "-out", "accounts.pub")
         try:
             self._start(folder, server)

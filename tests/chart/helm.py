@@ -27,7 +27,9 @@ def helm_binary() -> Path:
 
 
 def helm(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([helm_binary(), *arguments], capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(
+        [helm_binary(), *arguments], capture_output=True, text=True, check=False, timeout=60
+    )
 
 
 def template(values: Path, *arguments: str | Path, chart: Path = CHART) -> subprocess.CompletedProcess[str]:

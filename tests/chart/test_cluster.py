@@ -24,7 +24,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     made = Cluster(tmp_path_factory.mktemp("cluster"))
     try:
         made.done("apply", "--server-side", f"--filename={definitions}")
-        made.done("wait", "--for=condition=Established", "--timeout=60s", "customresourcedefinitions", "--all")
+        made.done(
+            "wait", "--for=condition=Established", "--timeout=60s", "customresourcedefinitions", "--all"
+        )
         made.done("create", "namespace", NAMESPACE)
         enforced = [f"pod-security.kubernetes.io/{mode}=restricted" for mode in ("enforce", "warn")]
         made.done("label", "namespace", NAMESPACE, *enforced)
@@ -65,7 +67,10 @@ def test_a_release_is_installed_upgraded_rolled_back_and_removed(cluster: Cluste
             "--namespace=" + NAMESPACE,
         )["items"]
     ]
-    sums = [each["spec"]["template"]["metadata"]["annotations"]["checksum/config"] for each in (first, second, third)]
+    sums = [
+        each["spec"]["template"]["metadata"]["annotations"]["checksum/config"]
+        for each in (first, second, third)
+    ]
     assert (sums[0] != sums[1], sums[0] == sums[2], left) == (True, True, [])
 
 

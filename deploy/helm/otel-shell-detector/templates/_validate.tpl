@@ -2,6 +2,18 @@
 {{- define "osd.validate" -}}
 {{- include "osd.validate.values" . }}
 {{- $config := include "osd.config" . | fromYaml }}
+{{- range $key, $bounds := .Files.Get "files/bounds.json" | fromJson }}
+{{- $value := $config }}
+{{- range splitList "." $key }}
+{{- $value = ternary (get (default dict $value) .) nil (kindIs "map" (default dict $value)) }}
+{{- end }}
+{{- if $value }}
+{{- $amount := include (ternary "osd.nanoseconds" "osd.bytes" (eq $bounds.kind "duration")) $value | int64 }}
+{{- if or (lt $amount (int64 $bounds.least)) (gt $amount (int64 $bounds.most)) }}
+{{- fail (printf "config.%s: got %s; want %s" $key $value $bounds.want) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- include "osd.validate.receiver" (dig "receiver" dict $config) }}
 {{- include "osd.validate.detector" (dig "detector" dict $config) }}
 {{- include "osd.validate.exporter" (dig "exporter" dict $config) }}
@@ -67,9 +79,6 @@
 {{- $renotify := dig "renotify" "1h" . }}
 {{- $ns := include "osd.nanoseconds" $window | int64 }}
 {{- $horizonNs := include "osd.nanoseconds" $horizon | int64 }}
-{{- if lt $ns 1 }}
-{{- fail (printf "config.detector.window: got %s; want at least 1s" $window) }}
-{{- end }}
 {{- if mod $horizonNs $ns }}
 {{- fail (printf "config.detector.replay_horizon: got %s; want a multiple of config.detector.window (%s)" $horizon $window) }}
 {{- end }}

@@ -78,8 +78,8 @@ class Kind:
     may_show: Callable[[str], bool] = bool
     """Whether a message may show a wrong value; one that stands here by mistake may be a secret."""
     schema: Mapping[str, object] = field(default_factory=lambda: {"type": "string"}, hash=False)
-    """A JSON Schema that refuses nothing that ``read`` accepts, and what a schema can of the rest; patterns as
-    Go, Python and ECMAScript read them alike."""
+    """A JSON Schema that refuses nothing that ``read`` accepts, and what a schema can of the rest; Go, Python
+    and ECMAScript read its patterns alike."""
     bounds: tuple[int, int] | None = None
     """The least and the most of a duration, in nanoseconds, or of a size, in bytes: no schema can tell."""
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from tests.chart.helm import helm_binary
 from tests.e2e.processes import Started, free_port, peer, until
@@ -15,11 +19,20 @@ if TYPE_CHECKING:
 _KUBECONFIG = """\
 apiVersion: v1
 kind: Config
-clusters: [{{name: local, cluster: {{server: "https://127.0.0.1:{port}", certificate-authority: {folder}/ca.pem}}}}]
+clusters:
+  - {{name: local, cluster: {{server: "https://127.0.0.1:{port}", certificate-authority: {folder}/ca.pem}}}}
 users: [{{name: admin, user: {{client-certificate: {folder}/admin.pem, client-key: {folder}/admin.key}}}}]
 contexts: [{{name: local, context: {{cluster: local, user: admin}}}}]
 current-context: local
 """
+
+
+def program(name: str) -> str:
+    """A program of this machine; the test is skipped, or fails under CI, if it is not there."""
+    found = shutil.which(name)
+    if found is None:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"{name}: not on PATH")
+    return found
 
 
 def _openssl(folder: Path, *arguments: str) -> None:
@@ -41,7 +54,7 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self._kubectl_binary = peer("kubectl")
-        server = peer("kube-apiserver")
+        server, etcd = peer("kube-apiserver"), program("etcd")
         self._started = Started(folder)
         self.kubeconfig = folder / "kubeconfig"
         key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-keyout", "ca.key")
@@ -53,19 +66,19 @@ class Cluster:
         )
         _openssl(folder, "pkey", "-in", "accounts.key", "-pubout", "-out", "accounts.pub")
         try:
-            self._start(folder, server)
+            self._start(folder, server, etcd)
         except BaseException:
             self.end()
             raise
 
-    def _start(self, folder: Path, server: Path) -> None:
+    def _start(self, folder: Path, server: Path, etcd_binary: str) -> None:
         client, peers, port = (free_port() for _ in range(3))
         etcd = f"http://127.0.0.1:{client}"
         among = f"http://127.0.0.1:{peers}"
         self._started.start(
             "etcd",
             [
-                "etcd", f"--data-dir={folder}/etcd", f"--listen-client-urls={etcd}",
+                etcd_binary, f"--data-dir={folder}/etcd", f"--listen-client-urls={etcd}",
                 f"--advertise-client-urls={etcd}", f"--listen-peer-urls={among}", "--unsafe-no-fsync",
                 f"--initial-advertise-peer-urls={among}", f"--initial-cluster=default={among}",
             ],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
@@ -13,6 +12,7 @@ from tests.e2e.processes import ROOT, peer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 CHART: Final = ROOT / "deploy/helm/otel-shell-detector"
 RELEASE: Final = "sd"

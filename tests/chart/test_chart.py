@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -107,3 +108,24 @@ def test_the_application_reads_the_configuration_of_the_release(values: Path, tm
         "/var/lib/otel-shell-detector",
         given["receiver"]["endpoint"],
     )
+
+
+def test_alerts_and_dashboard_are_those_of_the_files_and_no_template(tmp_path: Path) -> None:
+    chart = tmp_path / "chart"
+    shutil.copytree(CHART, chart)
+    group = {
+        "name": "shells",
+        "rules": [{"alert": "A", "expr": "up == 0", "annotations": {"summary": "{{ $labels.pod }} is down"}}],
+    }
+    dashboard = {"title": "Shells", "panels": [{"legendFormat": "{{ pod }}"}]}
+    (chart / "files/alerts.yaml").write_text(yaml.safe_dump([group]))
+    (chart / "files/dashboard.json").write_text(json.dumps(dashboard, indent=2))
+    on = (
+        "--set",
+        "prometheusRule.enabled=true,prometheusRule.labels.release=prometheus,dashboard.enabled=true",
+    )
+    rendered = objects(CHART / "ci/minimal-values.yaml", *on, chart=chart)
+    rule = only(rendered, "PrometheusRule")
+    [shown] = [each["data"] for each in rendered if each["metadata"]["name"].endswith("-dashboard")]
+    assert (rule["spec"], rule["metadata"]["labels"]["release"]) == ({"groups": [group]}, "prometheus")
+    assert {name: json.loads(text) for name, text in shown.items()} == {"otel-shell-detector.json": dashboard}

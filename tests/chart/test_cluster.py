@@ -7,33 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.chart.cluster import Cluster
 from tests.chart.helm import CHART, NAMESPACE, RELEASE, VALUES, named, objects, only
-from tests.e2e.processes import peer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.chart.cluster import Cluster
+
 pytestmark = [pytest.mark.peers, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    definitions = peer("kubernetes-schemas") / "v0.93.1"
-    made = Cluster(tmp_path_factory.mktemp("cluster"))
-    try:
-        made.done("apply", "--server-side", f"--filename={definitions}")
-        made.done(
-            "wait", "--for=condition=Established", "--timeout=60s", "customresourcedefinitions", "--all"
-        )
-        made.done("create", "namespace", NAMESPACE)
-        enforced = [f"pod-security.kubernetes.io/{mode}=restricted" for mode in ("enforce", "warn")]
-        made.done("label", "namespace", NAMESPACE, *enforced)
-        made.done("create", "priorityclass", "urgent", "--value=1000")
-        yield made
-    finally:
-        made.end()
 
 
 def pod_of(rendered: list[dict[str, Any]]) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def test_a_shell_of_this_machine_arrives_as_the_release_says(
 
     def arrived() -> list[dict[str, Any]]:
         events = [each["event"] for each in splunk.everything()]
-        return [each for each in events if each["kind"] == "opened" and each["process.pid"] == str(shell.pid)]
+        return [each for each in events if each["kind"] == "opened" and int(each["process.pid"]) == shell.pid]
 
     until("the shell arrives", lambda: bool(arrived()), 90)
     [event] = arrived()

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -68,24 +68,36 @@ def test_each_template_has_a_suite_of_unit_tests() -> None:
     assert suites == {name.lower() for name in templates}
 
 
+def conform(rendered: list[dict[str, Any]], kubernetes: str, folder: Path) -> dict[str, int]:
+    """What kubeconform counts."""
+    schemas.write(kubernetes, folder)
+    manifest = folder / "manifest.yaml"
+    manifest.write_text(yaml.safe_dump_all(rendered))
+    location = f"{folder}/{{{{ .ResourceKind }}}}{{{{ .KindSuffix }}}}.json"
+    checked = subprocess.run(
+        [peer("kubeconform"), "-strict", "-summary", "-output=json", "-schema-location", location, manifest],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    summary: dict[str, int] = json.loads(checked.stdout)["summary"]
+    return summary
+
+
 @pytest.mark.parametrize("kubernetes", SUPPORTED)
 @pytest.mark.parametrize("values", VALUES, ids=named)
 def test_each_object_is_as_the_schema_of_kubernetes_says(
     values: Path, kubernetes: str, tmp_path: Path
 ) -> None:
     rendered = objects(values)
-    schemas.write(kubernetes, tmp_path)
-    manifest = tmp_path / "manifest.yaml"
-    manifest.write_text(yaml.safe_dump_all(rendered))
-    location = f"{tmp_path}/{{{{ .ResourceKind }}}}{{{{ .KindSuffix }}}}.json"
-    checked = subprocess.run(
-        [peer("kubeconform"), "-strict", "-summary", "-output=json", "-schema-location", location, manifest],
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
-    assert json.loads(checked.stdout) == {
-        "resources": [],
-        "summary": {"valid": len(rendered), "invalid": 0, "errors": 0, "skipped": 0},
-    }
+    counted = conform(rendered, kubernetes, tmp_path)
+    assert counted == {"valid": len(rendered), "invalid": 0, "errors": 0, "skipped": 0}
+
+
+@pytest.mark.parametrize("kubernetes", SUPPORTED)
+def test_a_misspelt_field_is_not_as_the_schema_of_kubernetes_says(kubernetes: str, tmp_path: Path) -> None:
+    rendered = objects(CHART / "ci/minimal-values.yaml")
+    only(rendered, "StatefulSet")["spec"]["template"]["spec"]["containers"][0]["imagePullPolice"] = "Never"
+    counted = conform(rendered, kubernetes, tmp_path)
+    assert counted == {"valid": len(rendered) - 1, "invalid": 1, "errors": 0, "skipped": 0}
 
 
 @pytest.mark.parametrize("values", VALUES, ids=named)

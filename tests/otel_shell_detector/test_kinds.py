@@ -9,7 +9,7 @@ from jsonschema.exceptions import ValidationError
 from otel_shell_detector.keys import DEPENDS, KEYS, plain
 from otel_shell_detector.kinds import UnwantedError
 
-VALUES = (
+VALUES: tuple[object, ...] = (
     None, True, 0, 1, -1, 25, 5000, 1.5, "", " ", "a", "a\nb", "x" * 300, "0", "0s", "10s", "1h30m", "2m",
     "10 s", "1M", "64KiB", "1MiB", "1MB", "75/h", "100/24h", "75/0", "name", "window", "127.0.0.1:4317",
     "[::1]:4317", "4317", "HTTPS://splunk:8088/", "https://splunk", "https://splunk/x", "https://user@splunk",

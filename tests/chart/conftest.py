@@ -20,9 +20,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     made = Cluster(tmp_path_factory.mktemp("cluster"))
     try:
         made.done("apply", "--server-side", f"--filename={definitions}")
-        made.done(
-            "wait", "--for=condition=Established", "--timeout=60s", "customresourcedefinitions", "--all"
-        )
+        # Its exit status alone: it says on standard error, at times, that it stopped watching.
+        waited = made.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
+        assert waited.returncode == 0, waited.stderr
         made.done("create", "namespace", NAMESPACE)
         enforced = [f"pod-security.kubernetes.io/{mode}=restricted" for mode in ("enforce", "warn")]
         made.done("label", "namespace", NAMESPACE, *enforced)

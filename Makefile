@@ -84,11 +84,12 @@ lint: env ## ruff, mypy, the room table, the Dockerfile, generated documents
 	$(VENV)/bin/lint-imports --no-logo --cache-dir .cache/import-linter
 	$(VENV)/bin/hadolint Dockerfile
 	$(PY) tools/verify-docs
+	$(PY) tools/chart.py
 
 env: ## the environment of the above, made anew when locks/ or pyproject.toml change
 	@VENV=$(VENV) tools/make-env dev
 
-peers: ## build the real collector and the real HEC server of the tests (needs Go)
+peers: ## build the real peers of the tests: collector, HEC server, API server, Helm (needs Go)
 	@peers/build --all >/dev/null
 
 splunk-app: env ## build the Splunk app: dist/TA-otel-shell-detector-VERSION.tar.gz
@@ -99,6 +100,7 @@ splunk-env: ## the environment of Splunk's AppInspect, for tools/appinspect.py (
 
 docs: env ## write the generated documents from the code
 	$(PY) tools/verify-docs --write
+	$(PY) tools/chart.py --write
 
 locks: ## pin the dependencies again (needs uv); LOCKS_UPGRADE=1 moves every pin
 	@locks/update

@@ -46,7 +46,8 @@ def _executable() -> kinds.Kind:
             return value
         raise kinds.UnwantedError
 
-    return kinds.Kind(f"a name of 1 to {_NAME_MAX} bytes without /", read)
+    schema = {"type": "string", "pattern": "^[^/]+$", "maxLength": _NAME_MAX}
+    return kinds.Kind(f"a name of 1 to {_NAME_MAX} bytes without /", read, schema=schema)
 
 
 class Section(BaseModel):

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic_core import core_schema
 
 from otel_shell_detector.addresses import Endpoint, parse_base_url
-from otel_shell_detector.quantities import Duration, Rate, Size
+from otel_shell_detector.quantities import DURATION_PATTERN, SIZE_PATTERN, Duration, Rate, Size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pydantic_core import CoreSchema
 
@@ -77,6 +77,11 @@ class Kind:
     from_text: Callable[[str], object] = str
     may_show: Callable[[str], bool] = bool
     """Whether a message may show a wrong value; one that stands here by mistake may be a secret."""
+    schema: Mapping[str, object] = field(default_factory=lambda: {"type": "string"}, hash=False)
+    """A JSON Schema that refuses nothing that ``read`` accepts, and what a schema can of the rest; Go, Python
+    and ECMAScript read its patterns alike."""
+    bounds: tuple[int, int] | None = None
+    """The least and the most of a duration, in nanoseconds, or of a size, in bytes: no schema can tell."""
 
     def shown(self, value: object) -> str:
         """A value in an error message: :func:`show`, unless it may be a secret."""
@@ -97,6 +102,10 @@ def _text(value: object) -> str:
     raise UnwantedError
 
 
+def _text_of(pattern: str) -> dict[str, object]:
+    return {"type": "string", "pattern": pattern}
+
+
 def whole(lowest: int, highest: int) -> Kind:
     """A whole number within bounds, both included."""
 
@@ -108,7 +117,8 @@ def whole(lowest: int, highest: int) -> Kind:
     def from_text(text: str) -> object:
         return int(text) if _WHOLE.fullmatch(text) else text
 
-    return Kind(f"a whole number from {lowest} to {highest}", read, from_text)
+    schema = {"type": "integer", "minimum": lowest, "maximum": highest}
+    return Kind(f"a whole number from {lowest} to {highest}", read, from_text, schema=schema)
 
 
 def flag() -> Kind:
@@ -119,7 +129,10 @@ def flag() -> Kind:
             return value
         raise UnwantedError
 
-    return Kind("true or false", read, lambda text: {"true": True, "false": False}.get(text.lower(), text))
+    def from_text(text: str) -> object:
+        return {"true": True, "false": False}.get(text.lower(), text)
+
+    return Kind("true or false", read, from_text, schema={"type": "boolean"})
 
 
 def duration(lowest: str, highest: str) -> Kind:
@@ -132,7 +145,10 @@ def duration(lowest: str, highest: str) -> Kind:
             return found
         raise UnwantedError
 
-    return Kind(f"a duration such as 250ms, 10s, 5m or 1h, from {least} to {most}", read)
+    want = f"a duration such as 250ms, 10s, 5m or 1h, from {least} to {most}"
+    return Kind(
+        want, read, schema=_text_of(f"^(0|{DURATION_PATTERN})$"), bounds=(least.nanoseconds, most.nanoseconds)
+    )
 
 
 def size(lowest: str, highest: str) -> Kind:
@@ -145,7 +161,8 @@ def size(lowest: str, highest: str) -> Kind:
             return found
         raise UnwantedError
 
-    return Kind(f"a size such as 512KiB, 64MiB or 1MB, from {least} to {most}", read)
+    want = f"a size such as 512KiB, 64MiB or 1MB, from {least} to {most}"
+    return Kind(want, read, schema=_text_of(f"^{SIZE_PATTERN}$"), bounds=(least.bytes, most.bytes))
 
 
 def rate(lowest: int, highest: int) -> Kind:
@@ -158,7 +175,8 @@ def rate(lowest: int, highest: int) -> Kind:
             return found
         raise UnwantedError
 
-    return Kind(f"a rate such as 75/h or 100/24h, from {lowest} to {highest} in a period of 1m to 30d", read)
+    want = f"a rate such as 75/h or 100/24h, from {lowest} to {highest} in a period of 1m to 30d"
+    return Kind(want, read, schema=_text_of("^[0-9]{1,9}/[0-9]*[a-z].*$"))
 
 
 def one_of(*choices: str) -> Kind:
@@ -169,7 +187,7 @@ def one_of(*choices: str) -> Kind:
             return value
         raise UnwantedError
 
-    return Kind(f"{', '.join(choices[:-1])} or {choices[-1]}", read)
+    return Kind(f"{', '.join(choices[:-1])} or {choices[-1]}", read, schema={"enum": list(choices)})
 
 
 def line(longest: int) -> Kind:
@@ -181,7 +199,8 @@ def line(longest: int) -> Kind:
             return text
         raise UnwantedError
 
-    return Kind(f"text of 1 to {longest} characters on one line", read)
+    schema = {**_text_of(r"^[^\x00-\x1f\x7f]+$"), "maxLength": longest}
+    return Kind(f"text of 1 to {longest} characters on one line", read, schema=schema)
 
 
 def endpoint() -> Kind:
@@ -190,7 +209,8 @@ def endpoint() -> Kind:
     def read(value: object) -> object:
         return value if isinstance(value, Endpoint) else Endpoint.parse(_text(value))
 
-    return Kind('"host:port", an IPv6 address in brackets ("[::1]:4317")', read)
+    want = '"host:port", an IPv6 address in brackets ("[::1]:4317")'
+    return Kind(want, read, schema=_text_of(r"^(\[[0-9A-Fa-f:.%a-z]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$"))
 
 
 def base_url(example: str) -> Kind:
@@ -200,7 +220,8 @@ def base_url(example: str) -> Kind:
         return parse_base_url(_text(value))
 
     want = f"a base URL such as {example}, without a path, a user name or a password"
-    return Kind(want, read, may_show=lambda text: "@" not in text)
+    schema = _text_of(r"^[hH][tT][tT][pP][sS]?://[^/?#@\s]+/?$")
+    return Kind(want, read, may_show=lambda text: "@" not in text, schema=schema)
 
 
 def file() -> Kind:
@@ -214,12 +235,15 @@ def file() -> Kind:
             return Path(text)
         raise UnwantedError
 
-    return Kind("a path", read)
+    return Kind("a path", read, schema={"type": "string", "minLength": 1})
 
 
 def secret_file() -> Kind:
     """The path of a file with a secret: what stands here by mistake is often the secret."""
-    return Kind("a path", file().read, may_show=lambda text: text.startswith(("/", "./", "../")))
+    path = file()
+    return Kind(
+        path.want, path.read, may_show=lambda text: text.startswith(("/", "./", "../")), schema=path.schema
+    )
 
 
 def regex() -> Kind:
@@ -265,7 +289,10 @@ def list_of(item: Kind, *, at_least: int = 0) -> Kind:
                 return text
         return [each.strip() for each in text.split(",")] if text.strip() else []
 
-    return Kind(f"a list{' (not empty)' if at_least else ''}, each {item.want}", read, from_text)
+    schema = {"type": "array", "items": item.schema, "minItems": at_least, "uniqueItems": True}
+    return Kind(
+        f"a list{' (not empty)' if at_least else ''}, each {item.want}", read, from_text, schema=schema
+    )
 
 
 def optional(kind: Kind) -> Kind:
@@ -274,4 +301,5 @@ def optional(kind: Kind) -> Kind:
     def read(value: object) -> object:
         return None if value is None else kind.read(value)
 
-    return Kind(kind.want, read, kind.from_text, kind.may_show)
+    schema = {"anyOf": [kind.schema, {"type": "null"}]}
+    return Kind(kind.want, read, kind.from_text, kind.may_show, schema)

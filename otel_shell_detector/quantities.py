@@ -28,9 +28,11 @@ _SIZE_UNITS: Final = {
     "B": 1,
 }
 # ASCII digits alone: \d would take any script's. Bounded, so that a hostile value costs nothing to refuse.
-_DURATION: Final = re.compile(r"(?:[0-9]{1,18}(?:d|h|ms|m|us|ns|s))+")
+DURATION_PATTERN: Final = r"(?:[0-9]{1,18}(?:d|h|ms|m|us|ns|s))+"
+_DURATION: Final = re.compile(DURATION_PATTERN)
 _DURATION_TERM: Final = re.compile(r"([0-9]+)([a-z]+)")
-_SIZE: Final = re.compile(r"([0-9]{1,18})(GiB|GB|MiB|MB|KiB|kB|KB|B)")
+SIZE_PATTERN: Final = r"([0-9]{1,18})(GiB|GB|MiB|MB|KiB|kB|KB|B)"
+_SIZE: Final = re.compile(SIZE_PATTERN)
 _COUNT: Final = re.compile(r"[0-9]{1,9}")
 _LONGEST: Final = 64
 

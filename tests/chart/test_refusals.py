@@ -1,0 +1,157 @@
+"""What the application would refuse, `helm template` refuses; and each value that it takes, Helm takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from otel_shell_detector.keys import KEYS, plain
+from tests.chart.helm import CHART, template
+from tests.e2e.processes import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.peers
+
+TESTDATA = ROOT / "tests/otel_shell_detector/testdata"
+MINIMAL = CHART / "ci/minimal-values.yaml"
+SEEN_BY_THE_APPLICATION_ALONE = {
+    # Files that are missing or empty in the pod.
+    "otlp_files_missing.yaml",
+    "token_file_empty.yaml",
+    "token_file_missing.yaml",
+    "token_in_place_of_its_file.yaml",
+    # Regular expressions of Python.
+    "redaction_of_everything.yaml",
+    "redaction_that_is_no_regex.yaml",
+}
+NOT_IN_VALUES = {
+    # Helm reads them before anything of the chart does, and takes the last of the two.
+    "key_stands_there_twice.yaml",
+    "section_stands_there_twice.yaml",
+    # The minimal values name what is missing there; the test below takes it away.
+    "hec_without_url_and_token.yaml",
+}
+
+
+def mistakes() -> dict[str, dict[str, Any]]:
+    """The mistakes of the application's tests that Helm's values can hold."""
+    found = {}
+    for path in sorted(TESTDATA.glob("*.yaml")):
+        try:
+            document = yaml.safe_load(path.read_bytes())
+        except (yaml.YAMLError, ValueError):
+            continue
+        if isinstance(document, dict) and path.name not in NOT_IN_VALUES:
+            found[path.name] = document
+    return found
+
+
+MISTAKES = mistakes()
+
+
+def completed(config: dict[str, Any], path: Path) -> Path:
+    """Values that hold a configuration, beside what every release needs."""
+    path.write_text(yaml.safe_dump({"config": config}))
+    return path
+
+
+@pytest.mark.parametrize("name", sorted(MISTAKES))
+def test_what_the_application_refuses_is_refused(name: str, tmp_path: Path) -> None:
+    values = completed(MISTAKES[name], tmp_path / "values.yaml")
+    result = template(MINIMAL, "--values", values)
+    assert (result.returncode != 0) == (name not in SEEN_BY_THE_APPLICATION_ALONE), result.stderr
+
+
+def test_there_are_many_mistakes_that_values_can_hold() -> None:
+    assert len(MISTAKES) >= 60
+
+
+def test_the_defaults_of_the_application_are_taken(tmp_path: Path) -> None:
+    config: dict[str, Any] = {}
+    for key in KEYS.values():
+        if key.name in {
+            "state.path",
+            "policy.path",
+            "detector.cluster_name",
+            "receiver.endpoint",
+            "http.endpoint",
+            "exporter.sink",
+        }:
+            continue
+        section = config
+        for name in key.path[:-1]:
+            section = section.setdefault(name, {})
+        if key.default is not None:
+            section[key.path[-1]] = plain(key.default)
+    result = template(MINIMAL, "--values", completed(config, tmp_path / "values.yaml"))
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"confg": {}}, "additional properties 'confg' not allowed"),
+        ({"image": {"tagg": "1"}}, "additional properties 'tagg' not allowed"),
+        ({"image": {"digest": "abc"}}, "at '/image/digest'"),
+        ({"persistence": {"size": "2 GB"}}, "at '/persistence/size'"),
+        ({"config": {"detector": {"cluster_name": None}}}, "at '/config/detector/cluster_name'"),
+        ({"config": {"detector": {"cluster_name": ""}}}, "at '/config/detector/cluster_name'"),
+        ({"config": {"state": {"path": "/x"}}}, "additional properties 'path' not allowed"),
+        ({"config": {"policy": {"path": "/x"}}}, "additional properties 'policy' not allowed"),
+        ({"policies": {"a.txt": "rules: []"}}, "invalid propertyName 'a.txt'"),
+        ({"hecToken": {"value": "x"}}, "hecToken: got secretName and value; want one of them"),
+        (
+            {"config": {"exporter": {"hec": {"url": None}}}},
+            "config.exporter.hec.url: got nothing; want the base URL",
+        ),
+        (
+            {"config": {"receiver": {"receive_timeout": "6m"}}},
+            "config.receiver.receive_timeout: got 6m; want a duration such as 250ms, 10s, 5m or 1h, from",
+        ),
+        (
+            {"hecToken": {"secretName": ""}},
+            "hecToken.secretName: got nothing; want a Secret with the HEC token",
+        ),
+        (
+            {"config": {"exporter": {"hec": {"token_file": "/x"}}}},
+            "config.exporter.hec.token_file: got /x; want nothing, for the chart mounts that file",
+        ),
+        (
+            {"config": {"receiver": {"endpoint": "127.0.0.1:4317"}}},
+            'config.receiver.endpoint: got "127.0.0.1:4317"; want an address that other pods reach',
+        ),
+        (
+            {"config": {"http": {"endpoint": "0.0.0.0:0"}}},
+            'config.http.endpoint: got "0.0.0.0:0"; want a port above 0',
+        ),
+        (
+            {"receiverTls": {"requireClientCertificates": True}},
+            "receiverTls.secretName: got nothing; want a Secret with ca.crt",
+        ),
+        (
+            {"otlpTls": {"clientCertificate": True}},
+            "otlpTls.secretName: got nothing; want a Secret with tls.crt",
+        ),
+        ({"hecCa": {"secretName": "a", "configMapName": "b"}}, "hecCa: got secretName and configMapName"),
+        ({"bearerTokens": {"secretName": "a", "values": ["b"]}}, "bearerTokens: got secretName and values"),
+        (
+            {"policies": {"a.yaml": "rules: []"}, "policiesConfigMap": "a"},
+            "policies: got policies and policiesConfig",
+        ),
+        ({"networkPolicy": {"enabled": True}}, "networkPolicy.otlp: got neither peers nor ipBlocks"),
+        (
+            {"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}},
+            "podMonitor.enabled: got true; want false",
+        ),
+    ],
+)
+def test_what_no_release_can_have_is_told(values: dict[str, Any], told: str, tmp_path: Path) -> None:
+    path = tmp_path / "values.yaml"
+    path.write_text(yaml.safe_dump(values))
+    result = template(MINIMAL, "--values", path)
+    assert result.returncode == 1
+    assert told in result.stderr

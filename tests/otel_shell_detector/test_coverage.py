@@ -142,6 +142,13 @@ def test_a_thousand_nodes_are_answered_in_less_than_a_megabyte() -> None:
     assert len(body) < 1_000_000
 
 
+def test_without_nodes_the_metrics_of_coverage_are_0() -> None:
+    CoverageView(lambda: [good("a")], lambda: 0.0).observe()
+    CoverageView(list, lambda: 0.0).observe()
+    assert value("coverage_nodes", state="reporting") == 0
+    assert value("coverage_scrape_interval_seconds", of="max") == 0
+
+
 def test_coverage_is_seen_in_the_metrics() -> None:
     blind = replace(good("c", every=60), cpu=False, shells=10, unplaced=1)
     nodes = [good("a"), replace(good("b"), relative=1), blind, good("s", quiet=400), good("g", quiet=90_000)]
@@ -159,8 +166,6 @@ def test_coverage_is_seen_in_the_metrics() -> None:
     shortest = [value("coverage_shortest_sure_seconds", of=each) for each in ("median", "max")]
     assert shortest == [12, 62]
     assert value("coverage_placement_unknown_ratio") == 0.1
-    CoverageView(list, lambda: 0.0).observe()
-    assert value("coverage_scrape_interval_seconds", of="max") == 0
 
 
 def test_what_happens_to_nodes_is_counted_and_logged(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,9 @@ import logging
 from typing import Final
 
 from telemetry import events
+from telemetry.declaring import Declaration
 from telemetry.events import LogEvent
-from telemetry.metrics import DECLARATIONS, Declaration
+from telemetry.metrics import DECLARATIONS
 
 _METRICS_HEAD: Final = """\
 # Metrics

@@ -50,7 +50,7 @@ def _described(labels: tuple[str, ...], values: dict[str, str]) -> dict[str, str
 def counter(name: str, meaning: str, *labels: str, **values: str) -> Counter:
     """Declare a counter; its unit is what its name ends with.
 
-    Takes what the values of a label are by the label's name: ``counter("x", "...", "lane", lane="risk, audit")``.
+    Takes what a label's values are by its name: ``counter("x", "...", "lane", lane="risk, audit")``.
     """
     unit = next((unit for unit in _COUNTED_UNITS if name.endswith(f"_{unit}")), "")
     _declare(name, "counter", unit, meaning, _described(labels, values))

@@ -15,7 +15,7 @@ from detector.context import (
 from detector.types import CommandLine
 from exporter.event import encode
 from tests.exporter.findings import ONGOING, OPENED, told
-from tests.exporter.test_event import OPENED_EVENT, SETTINGS, exact
+from tests.exporter.told import OPENED_EVENT, SETTINGS, exact
 
 POD = "0f5c0e0e-1111-2222-3333-444444444444"
 CONTEXT = Context(

@@ -19,14 +19,14 @@ def test_an_opened_finding_becomes_a_risk_event() -> None:
     event = encode(told(OPENED), SETTINGS)
     assert (event.lane, event.event_id, event.arrived_ns) == (Lane.RISK, OPENED.event_id, 77)
     assert exact(event.body) == OPENED_EVENT
-    assert list(exact(event.body)["event"]) == list(OPENED_EVENT["event"])  # type: ignore[call-overload]
+    assert list(exact(event.body)["event"]) == list(OPENED_EVENT["event"])
 
 
 def test_an_ongoing_finding_is_context_and_leaves_out_what_is_unknown() -> None:
     """No attribute was seen, no cpu point; the session resumed twice. The start of the identity stands in."""
     event = encode(told(ONGOING), SETTINGS)
     inner = {
-        **OPENED_EVENT["event"],  # type: ignore[dict-item]
+        **OPENED_EVENT["event"],
         "event_id": ONGOING.event_id,
         "kind": "ongoing",
         "risk_score": 0,
@@ -60,7 +60,7 @@ def test_an_ongoing_finding_is_context_and_leaves_out_what_is_unknown() -> None:
 def test_a_closed_finding_says_why_and_how_long() -> None:
     event = encode(told(CLOSED), SETTINGS)
     inner = {
-        **OPENED_EVENT["event"],  # type: ignore[dict-item]
+        **OPENED_EVENT["event"],
         "event_id": CLOSED.event_id,
         "kind": "closed",
         "risk_score": 0,

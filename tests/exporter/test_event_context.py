@@ -60,7 +60,7 @@ def test_what_is_around_a_shell_and_how_it_was_scored_is_told() -> None:
     inner = exact(encode(told(finding, **verdict, **more), SETTINGS).body)["event"]
     before = list(inner)[: list(inner).index("shell.placement")]
     assert {name: inner[name] for name in inner if name in CONTEXT_FIELDS} == CONTEXT_FIELDS
-    assert list(inner) == [*before, *CONTEXT_FIELDS, *list(OPENED_EVENT["event"])[-5:]]  # type: ignore[call-overload]
+    assert list(inner) == [*before, *CONTEXT_FIELDS, *list(OPENED_EVENT["event"])[-5:]]
     scored = before[before.index("confidence") + 1 : before.index("host.name")]
     assert {name: inner[name] for name in scored} == {
         "graded_by": "escape_hint",

@@ -39,7 +39,7 @@ OF_SCORED = {
     *("user", "info_min_time", "info_max_time", "contributing_events_search"),
     *("threat_object", "threat_object_type"),
 }
-OPENED_EVENT = {
+OPENED_EVENT: dict[str, Any] = {
     "time": Decimal("1795488130.870000253"),
     "host": "worker-7",
     "source": "Threat - OTel Shell Detector - Kubernetes Shell Running on Worker Node - Rule",

@@ -116,9 +116,11 @@ class Node:
         return self._ancestry.sought
 
     def is_explained(self, sample: Sample) -> bool:
-        """Whether the parent of that shell is known already. Other threads may ask."""
+        """Whether its parent is known already, or was looked for in vain. Other threads may ask."""
         shell = self._shells.get(self._identify(sample, 0))
-        return shell is not None and shell.explained
+        if shell is None:
+            return False
+        return shell.explained or self._ancestry.has_given_up(sample.parent_pid)
 
     def due_ns(self) -> int | None:
         """The earliest deadline (service time)."""
@@ -280,6 +282,8 @@ class Node:
     def _follow(self, record: Record, touched: list[Shell], now_ns: int) -> None:
         """Note which scrapes came in, and which shells they show to be absent."""
         changed = self._progress.note(record)
+        if changed:
+            self._ancestry.tire()
         bounds = self._progress.bounds()
         if bounds is None:
             return

@@ -2,8 +2,8 @@
 
 The frames of a shell's ancestors are in the request that holds the shell, unless something split the scrape.
 So most shells are explained by the record that shows them. A parent or an ancestor that is not in it is
-*sought*: the receiver looks for its pid in the node's next requests, and what it finds is kept until the node
-has no shell.
+*sought*: the receiver looks for its pid in the node's next requests, for some minutes, since looking costs a
+search of each request. What it finds is kept until the node has no shell.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ MAX_ANCESTORS: Final = 16
 """Names of ancestors that are kept: a chain of a real node has at most about ten."""
 _MAX_SOUGHT: Final = 256
 """Pids of one node that are looked for, or were found, at a time."""
+_PATIENCE: Final = 30
+"""Bins with scrapes for which a pid is looked for: what splits a scrape, or sends a part of it again, takes
+minutes at most. Who was in none of them is not sent at all."""
 
 
 class Ancestry:
@@ -33,8 +36,10 @@ class Ancestry:
 
     def __init__(self) -> None:
         self._init_cgroup = ""
-        self._kept: dict[int, Process | None] = {}
-        """Sought pids; ``None`` as long as they are not found."""
+        self._left: dict[int, int] = {}
+        """Sought pids that are not found, with the bins that are left to find them."""
+        self._kept: dict[int, Process] = {}
+        """Those that were found."""
         self.sought: tuple[int, ...] = ()
         """Pids to be looked for; replaced, never changed, for other threads read it."""
 
@@ -43,11 +48,21 @@ class Ancestry:
         for process in processes:
             if process.pid == INIT and process.cgroup:
                 self._init_cgroup = process.cgroup
-            if process.pid in self._kept:
+            if process.pid in self._left or process.pid in self._kept:
+                self._left.pop(process.pid, None)
                 self._kept[process.pid] = process
                 if process.parent_pid:
                     self._seek(process.parent_pid)
         self._publish()
+
+    def tire(self) -> None:
+        """A bin with a scrape of the node is over; who was looked for long enough is not sought any more."""
+        self._left = {pid: max(left - 1, 0) for pid, left in self._left.items()}
+        self._publish()
+
+    def has_given_up(self, pid: int | None) -> bool:
+        """Whether that pid was looked for in vain. Other threads may ask."""
+        return self._left.get(pid or 0) == 0
 
     def cgroup(self, text: str) -> Cgroup | None:
         """What a process's cgroup says, seen from this node; ``None`` if there is none."""
@@ -79,10 +94,10 @@ class Ancestry:
         """The kin of a shell, with those that its records lacked and that were sought and found."""
         if seen.kin is not None:
             return self._completed(seen.kin)
-        return self._kin(seen.parent_pid, seen.start_ns, self._found(), ContextBasis.EARLIER)
+        return self._kin(seen.parent_pid, seen.start_ns, self._kept, ContextBasis.EARLIER)
 
     def _completed(self, kin: Kin) -> Kin:
-        more = self._kin(kin.next_pid, kin.next_before_ns, self._found(), kin.basis)
+        more = self._kin(kin.next_pid, kin.next_before_ns, self._kept, kin.basis)
         if more is None:
             return kin
         names = (*kin.ancestors, *more.ancestors)[:MAX_ANCESTORS]
@@ -93,9 +108,6 @@ class Ancestry:
             next_pid=0 if is_full else more.next_pid,
             next_before_ns=0 if is_full else more.next_before_ns,
         )
-
-    def _found(self) -> dict[int, Process]:
-        return {pid: process for pid, process in self._kept.items() if process is not None}
 
     @staticmethod
     def _kin(pid: int | None, start_ns: int, known: Mapping[int, Process], basis: ContextBasis) -> Kin | None:
@@ -116,15 +128,17 @@ class Ancestry:
 
     def forget(self) -> None:
         """No shell of the node is left."""
+        self._left = {}
         self._kept.clear()
         self._publish()
 
     def _seek(self, pid: int) -> None:
-        if pid not in self._kept and len(self._kept) < _MAX_SOUGHT:
-            self._kept[pid] = None
+        known = pid in self._left or pid in self._kept
+        if not known and len(self._left) + len(self._kept) < _MAX_SOUGHT:
+            self._left[pid] = _PATIENCE
 
     def _publish(self) -> None:
-        sought = tuple(pid for pid, process in self._kept.items() if process is None)
+        sought = tuple(pid for pid, left in self._left.items() if left)
         if sought != self.sought:
             self.sought = sought
 
@@ -132,13 +146,14 @@ class Ancestry:
 
     def dump(self) -> list[object]:
         """The state as JSON has it."""
-        kept = [[pid, process and dump_process(process)] for pid, process in self._kept.items()]
-        return [self._init_cgroup, kept]
+        kept = [[pid, dump_process(process)] for pid, process in self._kept.items()]
+        return [self._init_cgroup, kept, list(self._left.items())]
 
     def load(self, dumped: list[Any]) -> None:
         """Take what :meth:`dump` gave."""
-        self._init_cgroup, kept = dumped
-        self._kept = {pid: process and load_process(process) for pid, process in kept}
+        self._init_cgroup, kept, left = dumped
+        self._kept = {pid: load_process(process) for pid, process in kept}
+        self._left = dict(left)
         self._publish()
 
 

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from detector import evidence
 from detector.ancestry import Ancestry, as_process
 from detector.blindness import Blindness
 from detector.counts import Count
@@ -26,10 +25,12 @@ from detector.progress import Progress
 from detector.rules import EXIT_HOLD_NS, Rules
 from detector.sessions import Shell, State
 from detector.shells import Shells
+from detector.telling import Telling
 from detector.types import CloseReason, NodeId, Point, Record, Sample, SessionRow, ShellId
 from detector.windows import OpenBins, Window
 
 if TYPE_CHECKING:
+    from detector import evidence
     from detector.budget import Budget
     from detector.context import Process
     from detector.coverage import NodeCoverage
@@ -66,8 +67,7 @@ class Node:
         self._blindness = Blindness()
         self._ancestry = Ancestry()
         self._coverage = Coverage()
-        self._first_ns = 0
-        """Event time of the first scrape that is known."""
+        self._telling = Telling(rules, self._ancestry, out)
         self._ran_ns = 0
         self.last_frame_ns = 0
 
@@ -88,7 +88,9 @@ class Node:
     def look(self, shell_id: ShellId) -> Look | None:
         """What is in memory of one of them."""
         shell = self._shells.get(shell_id)
-        return None if shell is None else look_at(shell, self._bins.of(shell), self._rules, self._first_ns)
+        if shell is None:
+            return None
+        return look_at(shell, self._bins.of(shell), self._rules, self._telling.first_ns)
 
     def unknown(self, record: Record) -> Iterator[ShellId]:
         """The identities of a record for which the store must be asked before the record is fed."""
@@ -114,9 +116,11 @@ class Node:
         return self._ancestry.sought
 
     def is_explained(self, sample: Sample) -> bool:
-        """Whether the parent of that shell is known already. Other threads may ask."""
+        """Whether its parent is known already, or was looked for in vain. Other threads may ask."""
         shell = self._shells.get(self._identify(sample, 0))
-        return shell is not None and shell.explained
+        if shell is None:
+            return False
+        return shell.explained or self._ancestry.has_given_up(sample.parent_pid)
 
     def due_ns(self) -> int | None:
         """The earliest deadline (service time)."""
@@ -150,7 +154,7 @@ class Node:
             "blindness": self._blindness.without_memory,
             "ancestry": self._ancestry.dump(),
             "coverage": self._coverage.dump(),
-            "first_ns": self._first_ns,
+            "first_ns": self._telling.first_ns,
             "ran_ns": self._ran_ns,
             "last_frame_ns": self.last_frame_ns,
             **self._shells.dump(),
@@ -167,7 +171,7 @@ class Node:
         self._blindness = Blindness(dumped["blindness"])
         self._ancestry.load(dumped["ancestry"])
         self._coverage.load(dumped.get("coverage"))
-        self._first_ns = dumped["first_ns"]
+        self._telling.first_ns = dumped["first_ns"]
         self._ran_ns, self.last_frame_ns = dumped["ran_ns"], dumped["last_frame_ns"]
         shells = self._shells.load(self._id, dumped)
         self._bins.load(dumped["bins"], shells)
@@ -216,7 +220,7 @@ class Node:
         self._coverage.note(record)
         self.last_frame_ns = arrival.service_ns
         self._boot.see(record.init_start_ns)
-        self._first_ns = self._first_ns or min(record.times_ns, default=0)
+        self._telling.first_ns = self._telling.first_ns or min(record.times_ns, default=0)
         processes = {each.pid: each for each in (*map(as_process, record.samples), *record.processes)}
         self._ancestry.learn(processes.values())
         fed = Fed(arrival, answers, processes)
@@ -278,6 +282,8 @@ class Node:
     def _follow(self, record: Record, touched: list[Shell], now_ns: int) -> None:
         """Note which scrapes came in, and which shells they show to be absent."""
         changed = self._progress.note(record)
+        if changed:
+            self._ancestry.tire()
         bounds = self._progress.bounds()
         if bounds is None:
             return
@@ -309,30 +315,21 @@ class Node:
                 confirmed.append(shell)
             shell.absorb(number, window, self._rules)
             if shell.state is State.CANDIDATE:
-                self._open(shell, release_ns, window)
+                self._telling.opened(shell, window, release_ns)
                 self._out.placed(self._id, self._coverage, shell.sightings)
             else:
-                self._renotify(shell, number, release_ns)
+                self._telling.maybe_ongoing(shell, number, release_ns)
         # After all windows of the bin: that of the process which ended counts, whichever of the two comes
         # first here.
         if confirmed:
             for shell in self._shells.superseded({shell.id.pid for shell in confirmed}):
                 self._close(shell, CloseReason.PID_REUSED, release_ns)
 
-    def _open(self, shell: Shell, release_ns: int, window: Window) -> None:
-        shell.state = State.OPEN
-        span = shell.total.span(self._rules.window_ns)
-        shell.notified(span.window_end_ns)
-        self._explain(shell)
-        self._out.opened(shell, span, release_ns, window.arrived_ns, self._first_ns)
-
     def retell(self, shell_id: ShellId, release_ns: int) -> None:
         """Say again that a session opened, if it is open: nobody was told, and now somebody is to be."""
         shell = self._shells.get(shell_id)
         if shell is not None and shell.state is State.OPEN and shell.total.windows:
-            span = shell.total.span(self._rules.window_ns)
-            self._explain(shell)
-            self._out.opened(shell, span, release_ns, 0, self._first_ns)
+            self._telling.opened_again(shell, release_ns)
 
     def _open_early(self, shell: Shell, valid: list[Point], arrival: Arrival) -> None:
         """Open at the first positive point, with what its window, which stays open, holds so far."""
@@ -341,37 +338,15 @@ class Node:
         window = self._bins.window(number, shell)
         if window is None or not window.survives:
             return
-        shell.early_bin = number
-        shell.state = State.OPEN
-        shell.notified((number + 1) * self._rules.window_ns)
-        self._out.opened_early(shell, window, arrival.service_ns, self._first_ns)
+        self._telling.opened_early(shell, number, window, arrival.service_ns)
         self._out.placed(self._id, self._coverage, window.sightings)
-
-    def _explain(self, shell: Shell) -> None:
-        """Before something is told: a parent or an ancestor that came with another record counts now."""
-        seen = evidence.resolve(shell.sightings)
-        kin = self._ancestry.kin_of(seen)
-        if kin is not None and kin != seen.kin:
-            shell.saw(evidence.explain(shell.sightings, shell.sign_ns, kin))
-
-    def _renotify(self, shell: Shell, number: int, release_ns: int) -> None:
-        end_ns = (number + 1) * self._rules.window_ns
-        since = shell.since_notified
-        if not since.windows or end_ns < shell.notified_end_ns + self._rules.renotify_ns:
-            return
-        shell.ordinal += 1
-        shell.notified(end_ns)
-        self._explain(shell)
-        self._out.ongoing(shell, since, release_ns)
 
     def _close_everything(self, reason: CloseReason, release_ns: int) -> None:
         for shell in list(self._shells):
             self._close(shell, reason, release_ns)
 
     def _close(self, shell: Shell, reason: CloseReason, release_ns: int) -> None:
-        shell.state = State.CLOSED
-        self._explain(shell)
-        self._out.closed(shell, reason, release_ns)
+        self._telling.closed(shell, reason, release_ns)
         self._drop(shell)
 
     def _tell_untracked(self, shell: Shell, sample: Sample, valid: list[Point], fed: Fed) -> None:
@@ -385,9 +360,8 @@ class Node:
         window = Window()
         window.add(shell.sighting(sample, self._ancestry, fed.processes), fresh, fed.arrival.wall_ns)
         shell.absorb(window.first[0] // rules.window_ns, window, rules)
-        self._open(shell, fed.arrival.service_ns, window)
-        shell.state = State.CLOSED
-        self._out.closed(shell, CloseReason.UNTRACKED, fed.arrival.service_ns)
+        self._telling.opened(shell, window, fed.arrival.service_ns)
+        self._telling.closed(shell, CloseReason.UNTRACKED, fed.arrival.service_ns)
 
     # --- the container
 

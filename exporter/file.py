@@ -47,7 +47,7 @@ class FileSink:
             self.close()  # what is found when it is opened again is looked at anew
         return lines.delivery(self.name, lane, batch, taken, error)
 
-    def in_flight(self, lane: Lane) -> int:  # noqa: ARG002  # the protocol's
+    def in_flight(self, lane: Lane) -> int:  # noqa: ARG002  # of no lane does it wait for an acknowledgement
         """Nothing: a line is written or it is not."""
         return 0
 

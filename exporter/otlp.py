@@ -91,7 +91,7 @@ class OtlpSink:
             return Delivery(outcomes, Directive.REFUSED, answer.row.label, tried=1, said=answer.said)
         return self._answered(lane, answer, (), len(chosen))
 
-    def in_flight(self, lane: Lane) -> int:  # noqa: ARG002  # the protocol's
+    def in_flight(self, lane: Lane) -> int:  # noqa: ARG002  # of no lane does it wait for an acknowledgement
         """Nothing: a batch is answered or it is not."""
         return 0
 

@@ -30,7 +30,7 @@ class StdoutSink:
         self._torn = self._torn or written.torn > 0
         return lines.delivery(self.name, lane, batch, max(0, written.lines - len(lead)), written.error)
 
-    def in_flight(self, lane: Lane) -> int:  # noqa: ARG002  # the protocol's
+    def in_flight(self, lane: Lane) -> int:  # noqa: ARG002  # of no lane does it wait for an acknowledgement
         """Nothing: a line is written or it is not."""
         return 0
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from detector.judging import silence
-from detector.judging.explanation import Explanation, explain
+from detector.judging.explanation import Circumstances, Explanation, explain
 from detector.judging.judge import Judge
 from detector.judging.nodes import report_of
 from detector.judging.notes import SETTLED, Note, NoteKind, Tombstone, key_of
@@ -111,7 +111,9 @@ class Bench:
     ) -> Explanation:
         """See :func:`detector.judging.explanation.explain`. Raises :class:`store.seams.StoreError`."""
         recalled = store.recall(self._judge.keys([finding]))
-        return explain(self._judge, finding, recalled, self.policy, now_ns, wall_ns, known_novel=known_novel)
+        return explain(
+            self._judge, finding, Circumstances(recalled, self.policy, now_ns, wall_ns, known_novel)
+        )
 
     def hear(self, store: Store, step: Step, now_ns: int, wall_ns: int) -> Sentence:
         """Settle what is due, then judge what was found. Raises :class:`store.seams.StoreError`."""

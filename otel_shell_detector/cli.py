@@ -17,7 +17,7 @@ import yaml
 from exporter import event_schema
 from otel_shell_detector import checks, logs, outbox, reference
 from otel_shell_detector.arguments import whole_number
-from otel_shell_detector.configuration import LogSettings, PolicySettings
+from otel_shell_detector.configuration import LogSettings
 from otel_shell_detector.explain import command as explain
 from otel_shell_detector.keys import plain
 from otel_shell_detector.kinds import one_line
@@ -29,7 +29,7 @@ from otlp_receiver import core_log
 from telemetry import events, metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from otel_shell_detector.configuration import Settings
 
@@ -95,7 +95,7 @@ def _parser() -> _Parser:
             _configurable(made)
         return made
 
-    command("serve", "Receive metrics and report shells, until a signal.").set_defaults(run=_serve)
+    command("serve", "Receive metrics and report shells, until a signal.").set_defaults(run=_of("serve"))
     command("check-config", "Say whether a configuration is good, and what it comes to.").set_defaults(
         run=_check_config
     )
@@ -117,7 +117,7 @@ def _parser() -> _Parser:
         replay.add_argument(
             bound, metavar="T", help=f"with --search-exact: the first time {what}: {times.FORMS}"
         )
-    replay.set_defaults(run=_replay)
+    replay.set_defaults(run=_of("replay"))
     propose = command("propose-policy", "Propose rules for what runs again and again in files, as of replay.")
     propose.add_argument("files", nargs="+", type=Path, metavar="FILE", help="as of replay")
     propose.add_argument(
@@ -134,13 +134,13 @@ def _parser() -> _Parser:
         metavar="N",
         help="rules (default: %(default)s)",
     )
-    propose.set_defaults(run=_propose)
+    propose.set_defaults(run=_of("propose-policy"))
     coverage = command("coverage", "Say how well the nodes in files that the collector wrote can be seen.")
     coverage.add_argument("files", nargs="+", type=Path, metavar="FILE", help="as of replay")
     coverage.add_argument("--json", action="store_true", help="as the service answers at /coverage")
-    coverage.set_defaults(run=_coverage)
+    coverage.set_defaults(run=_of("coverage"))
     command("send-test-event", "Send a marked event in each lane and say what is answered.").set_defaults(
-        run=_send_test_event
+        run=_of("send-test-event")
     )
     compare = command(
         "compare", "Hold the detector against the hourly search, over files that the collector wrote."
@@ -148,7 +148,7 @@ def _parser() -> _Parser:
     compare.add_argument("files", nargs="+", type=Path, metavar="FILE", help="as of replay")
     compare.add_argument("--json", action="store_true", help="as JSON instead of a table")
     compare.add_argument("--html", type=Path, metavar="FILE", help="write a page with a picture there too")
-    compare.set_defaults(run=_compare)
+    compare.set_defaults(run=_of("compare"))
     explaining = command("explain", explain.DESCRIPTION)
     explain.declare(explaining)
     explaining.set_defaults(run=_explain)
@@ -174,72 +174,18 @@ def _configurable(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _serve(options: argparse.Namespace) -> int:
-    settings = _configured(options.config)
-    with core_log.diverted() if settings.receiver.tls.cert_file else nullcontext():
-        # Here, because it loads gRPC: --help need not wait for that, and logs.configure must come before.
-        from otel_shell_detector import service  # noqa: PLC0415
+def _of(command: str) -> Callable[[argparse.Namespace], int]:
+    """What runs a command of :mod:`otel_shell_detector.commands`."""
 
-        return service.serve(settings)
+    def run(options: argparse.Namespace) -> int:
+        settings = _configured(options.config)
+        with core_log.diverted() if command == "serve" and settings.receiver.tls.cert_file else nullcontext():
+            # It loads gRPC: --help need not wait for that, and gRPC reads what logs.configure sets.
+            from otel_shell_detector import commands  # noqa: PLC0415  # after what comes before it here
 
+            return commands.RUN[command](settings, options)
 
-def _replay(options: argparse.Namespace) -> int:
-    if options.search_exact:
-        return _search(options)
-    for option, given in (("--earliest", options.earliest), ("--latest", options.latest)):
-        if given is not None:
-            raise ConfigurationError(f"{option}: want --search-exact with it")
-    settings = _configured(options.config)
-    if options.policy is not None:
-        settings = settings.model_copy(update={"policy": PolicySettings(path=options.policy)})
-    if options.report is not None and settings.policy.path is None:
-        raise ConfigurationError("--report: want --policy or policy.path with it")
-    from otel_shell_detector import replay  # noqa: PLC0415  # as for serve
-
-    return replay.replay(settings, options.files, close_at_end=options.close_at_end, report=options.report)
-
-
-def _propose(options: argparse.Namespace) -> int:
-    settings = _configured(options.config)
-    from otel_shell_detector import proposing  # noqa: PLC0415  # as for serve
-
-    return proposing.propose(settings, options.files, at_least=options.at_least, at_most=options.at_most)
-
-
-def _search(options: argparse.Namespace) -> int:
-    for option, given in (
-        ("--close-at-end", options.close_at_end),
-        ("--policy", options.policy is not None),
-        ("--report", options.report is not None),
-    ):
-        if given:
-            raise ConfigurationError(f"{option}: not with --search-exact: the search has no sessions")
-    within = times.bounds(options.earliest, options.latest)
-    settings = _configured(options.config)
-    from otel_shell_detector.search import command  # noqa: PLC0415  # as for serve
-
-    return command.search(settings, options.files, within)
-
-
-def _coverage(options: argparse.Namespace) -> int:
-    settings = _configured(options.config)
-    from otel_shell_detector import replay  # noqa: PLC0415  # as for serve
-
-    return replay.coverage(settings, options.files, as_json=options.json)
-
-
-def _send_test_event(options: argparse.Namespace) -> int:
-    settings = _configured(options.config)
-    from otel_shell_detector import send_test_event  # noqa: PLC0415  # as for serve
-
-    return send_test_event.run(settings)
-
-
-def _compare(options: argparse.Namespace) -> int:
-    settings = _configured(options.config)
-    from otel_shell_detector.comparison import command  # noqa: PLC0415  # as for serve
-
-    return command.run(settings, options.files, options.html, as_json=options.json)
+    return run
 
 
 def _explain(options: argparse.Namespace) -> int:

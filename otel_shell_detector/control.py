@@ -25,6 +25,7 @@ import struct
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_shell_detector import unix_socket
@@ -42,10 +43,6 @@ if TYPE_CHECKING:
 
 MOST_REQUEST: Final = 64 << 10
 """Bytes; a thousand numbers of twenty digits fit."""
-_MOST_CONNECTIONS: Final = 64
-"""Each has a thread, which mostly waits."""
-_DEADLINE_S: Final = 10.0
-"""For a whole request to come, and again for a whole reply to be read."""
 _POLL_S: Final = 0.1
 _STOP_S: Final = 5.0
 """How long a stop waits for requests that run; the core answers in that time unless it is stuck."""
@@ -56,6 +53,21 @@ _CHANGES: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What clients may take.
+
+    ``deadline_s`` is for a whole request to come, and again for a whole reply to be read. Each of
+    ``connections`` has a thread, which mostly waits.
+    """
+
+    deadline_s: float = 10.0
+    connections: int = 64
+
+
+BOUNDS: Final = Bounds()
+
+
 class ControlServer:
     """Answers in threads of its own between :meth:`start` and :meth:`stop`.
 
@@ -63,19 +75,18 @@ class ControlServer:
     who runs the service, and root.
     """
 
-    def __init__(  # noqa: PLR0913  what it is made of
+    def __init__(
         self,
         folder: Path,
         store_call: StoreCall,
         *,
         inspect: Inspect | None = None,
         allowed_uids: frozenset[int] | None = None,
-        deadline_s: float = _DEADLINE_S,
-        most_connections: int = _MOST_CONNECTIONS,
+        bounds: Bounds = BOUNDS,
     ) -> None:
         self.path = folder / SOCKET
         allowed = frozenset({0, os.geteuid()}) if allowed_uids is None else allowed_uids
-        self._server = _Server(store_call, inspect, allowed, deadline_s, most_connections)
+        self._server = _Server(store_call, inspect, allowed, bounds)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(_POLL_S,), name="control", daemon=True
         )
@@ -113,15 +124,14 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         store_call: StoreCall,
         inspect: Inspect | None,
         allowed: frozenset[int],
-        deadline_s: float,
-        most_connections: int,
+        bounds: Bounds,
     ) -> None:
         self.store_call = store_call
         self.inspect = inspect
-        self.deadline_s = deadline_s
+        self.deadline_s = bounds.deadline_s
         self._allowed = allowed
-        self._most = most_connections
-        self._room = threading.Semaphore(most_connections)
+        self._most = bounds.connections
+        self._room = threading.Semaphore(bounds.connections)
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         super().__init__(SOCKET, _Exchange, bind_and_activate=False)

@@ -72,9 +72,8 @@ def open_store(state: StateSettings) -> Store:
         raise CannotAskError(
             "state.ephemeral: true: the state is in the memory of the service, out of reach of commands"
         )
-    # Here, because it loads SQLite, which the other commands and a running service's do not need.
-    from store.opening import NAME  # noqa: PLC0415
-    from store.sqlite import SqliteStore  # noqa: PLC0415
+    from store.opening import NAME  # noqa: PLC0415  # they load SQLite, which a running service's
+    from store.sqlite import SqliteStore  # noqa: PLC0415  # commands do not need
 
     database = state.path / NAME
     try:

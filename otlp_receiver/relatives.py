@@ -27,7 +27,7 @@ from otlp_receiver.selection import length_delimited
 from otlp_receiver.wire import scan, scan_back
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from detector.types import NodeId, Sample
     from otlp_receiver.selection import Selection
@@ -88,7 +88,7 @@ class Relatives:
 
     def find(self, node: NodeId, hits: Sequence[Hit], index: int) -> tuple[Process, ...]:
         """What explains the shells of a node; ``index`` is a frame of the node."""
-        shells = {hit.sample.pid for hit in hits}
+        shells = {hit.sample.pid: hit.sample.parent_pid for hit in hits}
         found: dict[int, Process] = {}
         unexplained = [hit for hit in hits if not self._known.is_explained(node, hit.sample)]
         for pid in self._known.sought(node):
@@ -101,12 +101,23 @@ class Relatives:
         return tuple(found.values())
 
     def _climb(
-        self, node: NodeId, pid: int | None, index: int, found: dict[int, Process], shells: set[int]
+        self,
+        node: NodeId,
+        pid: int | None,
+        index: int,
+        found: dict[int, Process],
+        shells: Mapping[int, int | None],
     ) -> None:
-        """Add a process and its ancestors, child before parent, as far as they are in the request."""
+        """Add a process and its ancestors, child before parent, as far as they are in the request.
+
+        A shell among them is in the record anyway, but not what is above it: it may be one that is explained.
+        """
         for _ in range(MAX_ANCESTORS):
-            if not pid or pid in found or pid in shells:
+            if not pid or pid in found:
                 return
+            if pid in shells:
+                pid = shells[pid]
+                continue
             value = length_delimited(2, b"\x18" + _varint(pid))  # KeyValue.value of AnyValue.int_value
             process = self._search(node, (value + _PID_KEY, _PID_KEY + value), index, pid)
             if process is None:
@@ -122,7 +133,9 @@ class Relatives:
                     return process
         return None
 
-    def _find_older(self, node: NodeId, hit: Hit, found: dict[int, Process], shells: set[int]) -> None:
+    def _find_older(
+        self, node: NodeId, hit: Hit, found: dict[int, Process], shells: Mapping[int, int | None]
+    ) -> None:
         """Add one process of a shell's container that is older than the shell, unless that is a shell."""
         sample = hit.sample
         container_id = read_cgroup(sample.cgroup).container_id

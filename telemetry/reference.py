@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from telemetry import events
 from telemetry.events import LogEvent
-from telemetry.metrics import DECLARATIONS, Declaration
+from telemetry.metrics import DECLARATIONS
+
+if TYPE_CHECKING:
+    from telemetry.declaring import Declaration
 
 _METRICS_HEAD: Final = """\
 # Metrics

@@ -12,7 +12,7 @@ import pytest
 from exporter.redaction import Redactor
 from otlp_receiver.reading import read_request
 from otlp_receiver.selection import Selection
-from tools.count_instructions import CAPTURES, later
+from tools.count_instructions import CAPTURES, HANDLER, later
 
 if TYPE_CHECKING:
     from detector.types import Record
@@ -47,6 +47,6 @@ def test_what_is_counted_runs(tmp_path: Path) -> None:
     body = (ROOT / "tests/captures" / CAPTURES["with two shells"]).read_bytes()
     for number in range(3):
         (tmp_path / str(number)).write_bytes(later(body, number))
-    command = [sys.executable, str(ROOT / "tools/count_instructions.py"), "--handle", str(tmp_path), "3"]
+    command = [sys.executable, str(HANDLER), str(tmp_path), "3"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

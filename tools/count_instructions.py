@@ -20,33 +20,13 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
+HANDLER: Final = ROOT / "tools/handle_requests.py"
 CAPTURES: Final = {"without shells": "scrape-300-quiet.pb", "with two shells": "scrape-300.pb"}
 FIRST: Final = 10
 """Requests of the short run; by then every shell is known and windows close."""
 _TIME: Final = re.compile(rb"\x19(.{8})", re.DOTALL)
 _SCRAPE_NS: Final = 10_000_000_000
 _COLLECTED: Final = re.compile(r"Collected : (\d+)")
-
-
-def handle(folder: Path, often: int) -> None:
-    """Read and feed the requests of a folder: what is counted."""
-    from detector.detector import Detector  # noqa: PLC0415  # of the checkout that is counted
-    from detector.rules import Rules  # noqa: PLC0415
-    from detector.types import Arrival  # noqa: PLC0415
-    from exporter.redaction import Redactor  # noqa: PLC0415
-    from otlp_receiver.reading import read_request  # noqa: PLC0415
-    from otlp_receiver.selection import Selection  # noqa: PLC0415
-
-    selection = Selection(("sh", "bash", "csh", "tcsh"), Redactor(()).clean)
-    detector = Detector(Rules())
-    for number in range(often):
-        now_ns = number * _SCRAPE_NS
-        for record in read_request((folder / str(number)).read_bytes(), selection, detector).records:
-            detector.unknown(record)
-            detector.is_vital(record)
-            detector.feed(Arrival(record, now_ns, now_ns))
-        detector.advance(now_ns)
-        detector.take_step()
 
 
 def later(body: bytes, scrapes: int) -> bytes:
@@ -65,10 +45,10 @@ def later(body: bytes, scrapes: int) -> bytes:
 
 def count(checkout: Path, folder: Path, often: int) -> int:
     """Instructions of a process that handles so many requests."""
-    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", sys.executable, __file__]
+    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", sys.executable, str(HANDLER)]
     done = subprocess.run(
-        [*command, "--handle", str(folder), str(often), "--checkout", str(checkout)],
-        env=os.environ | {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"},
+        [*command, str(folder), str(often)],
+        env=os.environ | {"PYTHONPATH": str(checkout), "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -94,12 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--compare", type=Path, metavar="CHECKOUT", help="count that of another checkout too")
     parser.add_argument("--requests", type=int, default=20, help="requests between the two runs")
-    parser.add_argument("--handle", nargs=2, metavar=("FOLDER", "OFTEN"), help=argparse.SUPPRESS)
-    parser.add_argument("--checkout", type=Path, default=ROOT, help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    if asked.handle:
-        sys.path.insert(0, str(asked.checkout))
-        return handle(Path(asked.handle[0]), int(asked.handle[1]))
     for what, capture in CAPTURES.items():
         here = per_request(ROOT, capture, asked.requests)
         line = f"a request {what}: {here:,} instructions"
@@ -108,7 +83,6 @@ def main() -> None:
             line += f", {there:,} in {asked.compare.name} ({here / there - 1:+.1%})"
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
-    return None
 
 
 if __name__ == "__main__":

@@ -91,29 +91,34 @@ class Explanation:
         return self.rows[-1].row
 
 
-def explain(  # noqa: PLR0913, PLR0917  what the judge is handed, for one finding
-    judge: Judge,
-    finding: Finding,
-    recalled: Mapping[str, Note],
-    policy: Policy,
-    now_ns: int,
-    wall_ns: int,
-    *,
-    known_novel: bool | None = None,
-) -> Explanation:
-    """Explain an opening as the judge would judge it with these notes (those of :meth:`Judge.keys`).
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What an opening is judged in, beside the judge's rules.
 
-    ``known_novel`` is whether it was novel when it opened, if that is known from elsewhere.
+    ``recalled`` are the notes under :meth:`Judge.keys`; ``now_ns`` is service time, ``wall_ns`` decides which
+    rules of the policy are past their end. ``known_novel`` is whether it was novel when it opened, if that is
+    known from elsewhere.
+    """
+
+    recalled: Mapping[str, Note]
+    policy: Policy
+    now_ns: int
+    wall_ns: int
+    known_novel: bool | None = None
+
+
+def explain(judge: Judge, finding: Finding, given: Circumstances) -> Explanation:
+    """Explain an opening as the judge would judge it.
 
     Nothing is changed, and what the judge would write stays in the explanation.
     """
-    rules, view = judge.rules, View(recalled, now_ns)
+    rules, view = judge.rules, View(given.recalled, given.now_ns)
     first_ns = novelty.first_scrape(view, finding)
     preexisting = novelty.is_preexisting(finding, first_ns)
     seen = replace(finding, context=replace(finding.context, preexisting=preexisting))
     silenced = silence.find(view, seen.session_id)
     like = likeness_of(seen)
-    novel = silenced.novel if silenced is not None else known_novel
+    novel = silenced.novel if silenced is not None else given.known_novel
     if novel is None and silenced is None:
         novel = novelty.see(view, seen, like, first_ns, rules.baseline_ns)
     fields = fields_of(seen, novel=novel)
@@ -126,15 +131,15 @@ def explain(  # noqa: PLR0913, PLR0917  what the judge is handed, for one findin
         first_scrape_ns=first_ns,
         novel=novel,
         rows=tuple(_rows(judge, seen, novel=bool(novel))),
-        rule=policy.judge(fields, wall_ns),
-        near=tuple(policy.explain(fields, wall_ns, MOST_NEAR)),
+        rule=given.policy.judge(fields, given.wall_ns),
+        near=tuple(given.policy.explain(fields, given.wall_ns, MOST_NEAR)),
         object=risk,
         summarised=not judge.profile.parity and summaries.is_summarised(seen.context, rules),
         bursts=_bursts(judge, view, seen, like),
         identity_scored=caps.spent(view, caps.key_of_identity(seen.shell)),
         object_scored=caps.spent(view, caps.key_of_object(risk)) if capped else None,
         silenced=silenced,
-        judgement=judge.judge([finding], recalled, policy.judge, now_ns, wall_ns),
+        judgement=judge.judge([finding], given.recalled, given.policy.judge, given.now_ns, given.wall_ns),
     )
 
 

@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from detector.detector import Detector
 from detector.identity import session_id
@@ -82,7 +82,7 @@ def explain_captures(
 class _Watching(Replay):
     """A replay whose nodes tell what they do, and whose events are looked at rather than printed."""
 
-    def __init__(self, settings: Settings, out: Any, wall_ns: int) -> None:  # noqa: ANN401  as a replay has it
+    def __init__(self, settings: Settings, out: IO[bytes], wall_ns: int) -> None:
         self._judging = wiring.bench(settings)
         super().__init__(settings, out, self._judging)
         self._detector = Detector(wiring.rules(settings), partial(TracedNode, watcher=self))
@@ -121,7 +121,7 @@ class _Candidate:
 class _Search(_Watching):
     """Finds whose an id is, or the shells of a pid: the newest :data:`MOST_SHELLS` of them."""
 
-    def __init__(self, settings: Settings, out: Any, asked: Asked, wall_ns: int) -> None:  # noqa: ANN401  as above
+    def __init__(self, settings: Settings, out: IO[bytes], asked: Asked, wall_ns: int) -> None:
         super().__init__(settings, out, wall_ns)
         self._asked = asked
         self._candidates: dict[ShellId, _Candidate] = {}
@@ -197,7 +197,7 @@ class _Session:
 class _Follow(_Watching):
     """Follows one shell."""
 
-    def __init__(self, settings: Settings, out: Any, shell: ShellId, wall_ns: int) -> None:  # noqa: ANN401  as above
+    def __init__(self, settings: Settings, out: IO[bytes], shell: ShellId, wall_ns: int) -> None:
         super().__init__(settings, out, wall_ns)
         self._shell = shell
         self._window_ns = wiring.rules(settings).window_ns

@@ -67,8 +67,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     asked, files = _asked(options)
     try:
         if files:
-            # Here, for it loads what decodes requests.
-            from otel_shell_detector.explain.captures import explain_captures  # noqa: PLC0415
+            from otel_shell_detector.explain.captures import explain_captures  # noqa: PLC0415  # it loads gRPC
 
             document, status = explain_captures(settings, asked, files, time.time_ns())
         else:

@@ -143,6 +143,23 @@ def test_without_shells_nothing_is_sought() -> None:
     assert (world.detector.sought(other), world.detector.is_explained(other, child(5))) == ((), False)
 
 
+def test_who_never_comes_is_looked_for_in_thirty_bins_and_no_more() -> None:
+    """A search of each request for ever would be paid by all processes that are no shells."""
+    world = World()
+    for scrape in range(33):
+        world.feed(scrape * 10 + 5, record(scrape * 10 + 5, child(scrape * 10 + 5)))
+        assert world.detector.sought(NODE) == ((5,) if scrape < 29 else ())
+        assert world.detector.is_explained(NODE, child(0)) == (scrape >= 29)
+    dumped = world.detector.dump(NODE)
+    assert dumped is not None
+    restored = Detector(Rules())
+    restored.restore(NODE, dumped)
+    assert (restored.sought(NODE), restored.is_explained(NODE, child(0))) == ((), True)
+    world.feed(340, record(340, child(340), processes=(SHIM, INIT)))
+    world.run_to(4000)
+    assert world.findings[-1].context.parent == SHIM  # it came after all
+
+
 def test_a_relative_cgroup_is_read_by_the_depth_of_pid_1() -> None:
     hidden = replace(sample(5), cgroup="0::/../../..")
     world = World()

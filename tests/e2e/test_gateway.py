@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import pytest
@@ -13,6 +14,9 @@ from tests.e2e.processes import Gateway, Service, Splunk, Started, until
 from tests.e2e.test_shutdown import REUSED, SHORT, id_of
 from tests.otlp_receiver.encode import START, frame, memory, process, request
 from tests.otlp_receiver.serving import EXPORT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 pytestmark = [pytest.mark.peers, pytest.mark.timeout(180)]
 
@@ -57,6 +61,10 @@ def ids(service: Service) -> set[str]:
     return {event_id for event_id, _ in events(service)}
 
 
+def told(service: Service, wanted: set[str]) -> Callable[[], bool]:
+    return lambda: wanted <= ids(service)
+
+
 def opened(*pids: int, start_ns: int = START) -> set[str]:
     return {id_of(pid, Kind.OPENED, start_ns) for pid in pids}
 
@@ -71,9 +79,9 @@ def test_splunk_gets_the_same_events_through_a_collector_as_without(started: Sta
     expected |= {id_of(pid, Kind.CLOSED) for pid in PIDS[:6]}
     for service in (direct, behind):
         send(service, *PIDS)
-        until("the shells are told", lambda s=service: opened(*PIDS) <= ids(s), 60)  # type: ignore[misc]
+        until("the shells are told", told(service, opened(*PIDS)), 60)
         send(service, *PIDS[:6], start_ns=REUSED)
-        until("and their ends", lambda s=service: expected <= ids(s), 60)  # type: ignore[misc]
+        until("and their ends", told(service, expected), 60)
     assert ids(behind) == ids(direct) == expected
     assert len(events(behind)) == len(expected)
     through_it = dict(events(behind))
@@ -89,17 +97,17 @@ def test_a_collector_that_is_killed_again_and_again_loses_nothing(started: Start
     splunk = Splunk(started, ack=False)
     gateway = Gateway(started, splunk.port)
     service = Service(started, "restarts", splunk, **through(gateway))
+
+    def meets_the_dead_one(number: int) -> bool:
+        return retries(service) > number
+
     for number in range(3):
         send(service, *PIDS[number * 10 : number * 10 + 5])
         gateway.kill()
         send(service, *PIDS[number * 10 + 5 : number * 10 + 10])
-        until("it meets the dead one", lambda n=number: retries(service) > n, 60)  # type: ignore[misc]
+        until("it meets the dead one", partial(meets_the_dead_one, number), 60)
         gateway.start()
-        until(
-            "everything so far is told",
-            lambda n=number: opened(*PIDS[: n * 10 + 10]) <= ids(service),  # type: ignore[misc]
-            90,
-        )
+        until("everything so far is told", told(service, opened(*PIDS[: number * 10 + 10])), 90)
     assert service.terminate() == 0
     assert ids(service) == opened(*PIDS)
     found = dict(events(service))

@@ -15,7 +15,7 @@ from detector.context import (
 from detector.types import CommandLine
 from exporter.event import encode
 from tests.exporter.findings import ONGOING, OPENED, told
-from tests.exporter.test_event import OPENED_EVENT, SETTINGS, exact
+from tests.exporter.told import OPENED_EVENT, SETTINGS, exact
 
 POD = "0f5c0e0e-1111-2222-3333-444444444444"
 CONTEXT = Context(
@@ -60,7 +60,7 @@ def test_what_is_around_a_shell_and_how_it_was_scored_is_told() -> None:
     inner = exact(encode(told(finding, **verdict, **more), SETTINGS).body)["event"]
     before = list(inner)[: list(inner).index("shell.placement")]
     assert {name: inner[name] for name in inner if name in CONTEXT_FIELDS} == CONTEXT_FIELDS
-    assert list(inner) == [*before, *CONTEXT_FIELDS, *list(OPENED_EVENT["event"])[-5:]]  # type: ignore[call-overload]
+    assert list(inner) == [*before, *CONTEXT_FIELDS, *list(OPENED_EVENT["event"])[-5:]]
     scored = before[before.index("confidence") + 1 : before.index("host.name")]
     assert {name: inner[name] for name in scored} == {
         "graded_by": "escape_hint",

@@ -16,7 +16,7 @@ from exporter.event import encode
 from exporter.otlp_records import NoEnvelopeError, record, request
 from exporter.settings import EventSettings, Layout
 from tests.exporter.findings import CLOSED, ONGOING, OPENED, told
-from tests.exporter.test_event import findings, settings_of_events
+from tests.exporter.hostile import findings, settings_of_events
 from tests.exporter.test_report import BURST
 
 BODY, ATTRIBUTES = Layout.BODY, Layout.ATTRIBUTES
@@ -29,6 +29,7 @@ possible = findings.map(
         envelope_ns=abs(finding.envelope_ns),
         shell=replace(finding.shell, pid=finding.shell.pid // 2),
         evidence=replace(finding.evidence, parent_pid=finding.shell.pid // 2),
+        span=replace(finding.span, windows=finding.span.windows // 2),
     )
 )
 """Numbers as the metrics' protocol holds them: what is not negative there, and 64 bits."""

@@ -83,7 +83,7 @@ class Life:
         self.run_to(at)
         shells = (sample(at, memory(at), pid=pid, line=line) for pid, line in lines)
         in_unit = (replace(shell, cgroup="0::/system.slice/x.service") for shell in shells)
-        submit(self, record(at, *in_unit))  # type: ignore[arg-type]  # as good as one
+        submit(self, record(at, *in_unit))
 
     def told(self) -> list[tuple[str, str, Any]]:
         """(lane, kind, pid or count) of what waits."""

@@ -6,14 +6,14 @@ import json
 import os
 import subprocess
 import sys
-import types
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import otel_shell_detector
+from otel_shell_detector import replay as replaying
+from otel_shell_detector import service as serving
 from otel_shell_detector.cli import main
 from telemetry import metrics
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from otel_shell_detector.configuration import Settings
 
 ROOT = Path(__file__).parents[2]
+RUNS = {"service": (serving, "serve"), "replay": (replaying, "replay")}
 VERSION = f"otel-shell-detector {version('otel-shell-detector')}\n"
 
 
@@ -227,13 +228,10 @@ def test_a_full_disk_is_a_failure_and_one_line() -> None:
 def stand_in(
     monkeypatch: pytest.MonkeyPatch, logging_restored: None, no_variables: None
 ) -> Callable[[str, Callable[..., int]], None]:
-    """Puts a function in the place of the module that runs a command."""
+    """Puts a function in the place of the one that a module runs a command with."""
 
     def put(name: str, function: Callable[..., int]) -> None:
-        module = types.ModuleType(f"otel_shell_detector.{name}")
-        setattr(module, {"service": "serve"}.get(name, name), function)
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-        monkeypatch.setattr(otel_shell_detector, name, module, raising=False)
+        monkeypatch.setattr(*RUNS[name], function)
 
     return put
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, ClassVar
 
@@ -76,7 +77,7 @@ def test_every_opening_is_told_or_counted_once(tmp_path: Path, seed: int) -> Non
         ]
         sent.update(lines)
         in_unit = [replace(shell, cgroup="0::/system.slice/x.service") for shell in shells]
-        survive(life, lambda found=in_unit, now=at: submit(life, record(now, *found)))  # type: ignore[misc, arg-type]  # as in Life
+        survive(life, partial(submit, life, record(at, *in_unit)))
     run_to(400)
     events = [
         json.loads(queued.event.body)["event"] for lane in Lane for queued in life.store.take(lane, 999)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
@@ -62,7 +62,14 @@ class Life:
         return [queued.event.body for queued in self.store.take(Lane.RISK, 999)]
 
 
-def submit(life: Life, *records: Record) -> None:
+class Living(Protocol):
+    """Whose core is turned by hand."""
+
+    core: Core
+    seconds: float
+
+
+def submit(life: Living, *records: Record) -> None:
     """Accept records in this thread: journal and decide, as a turn does."""
     core = life.core
     core._append([Arrival(item, core._clock.now_ns, ns(life.seconds)) for item in records])

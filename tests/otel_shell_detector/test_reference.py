@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from otel_shell_detector.keys import KEYS
-from telemetry import events, metrics, reference
+from telemetry import declaring, events, metrics, reference
 from telemetry.events import LogEvent
 
 if TYPE_CHECKING:
@@ -87,17 +87,17 @@ def test_every_metric_and_event_says_what_it_means() -> None:
 
 @pytest.fixture
 def empty_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "REGISTRY", CollectorRegistry())
-    monkeypatch.setattr(metrics, "DECLARATIONS", [])
-    monkeypatch.setattr(reference, "DECLARATIONS", metrics.DECLARATIONS)
+    monkeypatch.setattr(declaring, "REGISTRY", CollectorRegistry())
+    monkeypatch.setattr(declaring, "DECLARATIONS", [])
+    monkeypatch.setattr(reference, "DECLARATIONS", declaring.DECLARATIONS)
 
 
 def test_a_metric_is_declared_by_the_name_that_prometheus_sees(empty_registry: None) -> None:
-    metrics._counter("lines", "Lines.", "lane", "code", lane="risk, audit")
-    metrics._counter("sent_bytes", "Bytes.")
-    metrics._gauge("age", "Age.", unit="seconds")
-    metrics._histogram("wait", "Wait.", (1.0,))
-    assert [(each.name, each.kind, each.unit, each.labels) for each in metrics.DECLARATIONS] == [
+    declaring.counter("lines", "Lines.", "lane", "code", lane="risk, audit")
+    declaring.counter("sent_bytes", "Bytes.")
+    declaring.gauge("age", "Age.", unit="seconds")
+    declaring.histogram("wait", "Wait.", (1.0,))
+    assert [(each.name, each.kind, each.unit, each.labels) for each in declaring.DECLARATIONS] == [
         ("otel_shell_detector_lines_total", "counter", "", {"lane": "risk, audit", "code": ""}),
         ("otel_shell_detector_sent_bytes_total", "counter", "bytes", {}),
         ("otel_shell_detector_age_seconds", "gauge", "seconds", {}),
@@ -113,4 +113,4 @@ def test_a_metric_is_declared_by_the_name_that_prometheus_sees(empty_registry: N
 
 def test_values_of_a_label_that_a_metric_has_not_are_refused(empty_registry: None) -> None:
     with pytest.raises(ValueError, match="has not: lame"):
-        metrics._counter("lines", "Lines.", "lane", lame="risk")
+        declaring.counter("lines", "Lines.", "lane", lame="risk")

@@ -87,7 +87,7 @@ def test_in_real_bytes_every_ancestor_and_an_older_process_are_found(name: str) 
     assert len(seen) >= 1
 
 
-def test_a_chain_comes_child_before_parent_and_ends_where_a_shell_or_nobody_is() -> None:
+def test_a_chain_comes_child_before_parent_and_ends_where_nobody_is() -> None:
     body = request(
         parented(1, 0, "init"),
         parented(5, 1, "sshd"),
@@ -143,6 +143,14 @@ def test_what_is_explained_is_not_looked_for_and_what_is_sought_is() -> None:
     assert pids(record) == [9, 1]
     (record,) = read_request(body, BY_NAME).records
     assert pids(record) == [5, 4, 1]
+
+
+def test_above_a_shell_that_is_explained_a_new_one_finds_its_ancestors() -> None:
+    body = request(
+        parented(1, 0), parented(5, 1), parented(6, 5, "bash"), parented(7, 6), parented(8, 7, "sh")
+    )
+    (record,) = read_request(body, BY_NAME, Asked(explained=[6])).records
+    assert pids(record) == [7, 5, 1]
 
 
 def test_of_a_quiet_node_what_is_sought_is_found() -> None:

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from detector.types import Record, Step
+    from otel_shell_detector.bench import Sentence
+    from store.seams import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200 if os.environ.get("SOAK") else 1800)]
 
@@ -66,8 +68,8 @@ def scrape(node: int, shells: int, at: float) -> Record:
 class Turned:
     """A core over a folder, and what its turns took: CPU seconds, and what was passed of time on the wall.
 
-    ``steps`` are the parts of turns that checkpoint, without the passes of Python's garbage collector, which
-    comes when it likes; ``turns`` are whole.
+    ``steps`` are the parts of turns that checkpoint, without the judging of what is found in the same turn,
+    and without the passes of Python's garbage collector, which comes when it likes; ``turns`` are whole.
     """
 
     folder: Path
@@ -76,6 +78,7 @@ class Turned:
     turns: list[float] = field(default_factory=list)
     wall: list[float] = field(default_factory=list)
     collected: list[float] = field(default_factory=list)
+    judged: float = 0.0
     written: int = 0
     checkpoints: int = 0
     windows: int = 0
@@ -87,19 +90,27 @@ class Turned:
         self.store = SqliteStore(self.folder, max_size=ROOM)
         self.core = Core(Rules(), self.store, Bench(JudgeRules(), ENCODE), lambda: None, clocks)
         self.core.turn(0)
-        self._conclude = self.core._conclude
-        self.core._conclude = self._measured  # type: ignore[assignment]  # the same, with a watch
+        self._conclude, self._hear = self.core._conclude, self.core._bench.hear
+        # The same, with a watch.
+        self.core._conclude = self._measured  # type: ignore[assignment]
+        self.core._bench.hear = self._heard  # type: ignore[method-assign]
 
     def _now_ns(self) -> int:
         return round((self.seconds + (time.thread_time() - self._begun if self._begun else 0.0)) * 1e9)
 
     def _measured(self, step: Step) -> None:
-        before, collected = _made(), sum(self.collected)
+        before, collected, judged = _made(), sum(self.collected), self.judged
         begun = time.thread_time()
         self._conclude(step)
         if _made() > before:
-            took = time.thread_time() - begun
+            took = time.thread_time() - begun - (self.judged - judged)
             self.steps.append(took - (sum(self.collected) - collected))
+
+    def _heard(self, store: Store, step: Step, now_ns: int, wall_ns: int) -> Sentence:
+        collected, begun = sum(self.collected), time.thread_time()
+        sentence = self._hear(store, step, now_ns, wall_ns)
+        self.judged += time.thread_time() - begun - (sum(self.collected) - collected)
+        return sentence
 
     def _collects(self, phase: str, _info: object) -> None:
         if phase == "start":

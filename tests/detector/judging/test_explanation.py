@@ -6,7 +6,7 @@ import pytest
 
 from detector.context import Mode, Origin, Placement
 from detector.judging.bursts import Standing
-from detector.judging.explanation import Explanation, counted_in, explain
+from detector.judging.explanation import Circumstances, Explanation, counted_in, explain
 from detector.judging.judge import Judge
 from detector.judging.outcomes import Counted, Told
 from detector.judging.profiles import Lack
@@ -23,7 +23,7 @@ CRON = context(unit="cron.service", origin=Origin.CRON)
 def why(desk: Desk, finding: Finding, policy: Policy | None = None, at: float = 0.0) -> Explanation:
     judge = Judge(desk.rules)
     recalled = desk._recall(judge.keys([finding]))
-    return explain(judge, finding, recalled, policy or Policy(), service(at), ns(at))
+    return explain(judge, finding, Circumstances(recalled, policy or Policy(), service(at), ns(at)))
 
 
 def suppress(name: str, *matchers: Matcher, expires: float = 10**9) -> Rule:
@@ -157,6 +157,6 @@ def test_whether_it_was_novel_may_be_known_from_elsewhere(known: bool) -> None:
     judge = Judge(desk.rules)
     finding = opened(0, CRON)
     recalled = desk._recall(judge.keys([finding]))
-    explained = explain(judge, finding, recalled, Policy(), service(0), ns(0), known_novel=known)
+    explained = explain(judge, finding, Circumstances(recalled, Policy(), service(0), ns(0), known))
     assert explained.novel is known
     assert explained.row.name == ("host_routine_novel" if known else "host_routine")

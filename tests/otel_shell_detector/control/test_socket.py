@@ -16,6 +16,7 @@ import pytest
 
 from detector.events import Event, Lane
 from otel_shell_detector import control, unix_socket
+from otel_shell_detector.control import Bounds
 from store.seams import Commit
 from tests.otel_shell_detector.filled import long_folder
 
@@ -141,7 +142,7 @@ def test_where_the_kernel_tells_no_user_the_mode_alone_guards(monkeypatch: pytes
 def test_fifty_silent_connections_hold_up_neither_others_nor_the_stop(
     make: Callable[..., ControlServer],
 ) -> None:
-    server = make(deadline_s=3600.0)
+    server = make(bounds=Bounds(deadline_s=3600.0))
     silent = [open_to(server) for _ in range(50)]
     silent[7].sendall(b'{"ask": ')
     try:
@@ -155,7 +156,7 @@ def test_fifty_silent_connections_hold_up_neither_others_nor_the_stop(
 
 def test_who_does_not_ask_in_time_is_cut(make: Callable[..., ControlServer]) -> None:
     before = results()
-    server = make(deadline_s=0.05)
+    server = make(bounds=Bounds(deadline_s=0.05))
     with open_to(server) as connection:
         connection.sendall(b'{"ask"')
         assert rest(connection) == b""
@@ -170,7 +171,7 @@ def drip(connection: socket.socket) -> None:
 
 def test_a_request_that_drips_has_one_deadline(make: Callable[..., ControlServer]) -> None:
     before = results()
-    server = make(deadline_s=0.2)
+    server = make(bounds=Bounds(deadline_s=0.2))
     with open_to(server) as connection, pytest.raises((BrokenPipeError, ConnectionResetError)):
         drip(connection)
     assert moved(before, results()) == {"gone": 1}
@@ -190,7 +191,7 @@ def test_who_does_not_read_the_reply_is_cut_and_others_are_answered(
 ) -> None:
     store.commit(Commit(events=tuple(Event(Lane.RISK, f"big-{n}", b'"' * 60_000) for n in range(20))))
     before = results()
-    server = make(deadline_s=0.2)
+    server = make(bounds=Bounds(deadline_s=0.2))
     with open_to(server) as connection:
         connection.sendall(b'{"ask": "waiting", "lane": "risk", "bodies": true}\n')
         reply = connection.recv(1, socket.MSG_PEEK | socket.MSG_WAITALL)
@@ -203,7 +204,7 @@ def test_who_does_not_read_the_reply_is_cut_and_others_are_answered(
 
 def test_the_newest_of_too_many_is_cut(make: Callable[..., ControlServer]) -> None:
     before = results()
-    server = make(most_connections=1)
+    server = make(bounds=Bounds(connections=1))
     with open_to(server), open_to(server) as second:
         assert rest(second) == b""
         assert moved(before, results()) == {"crowded": 1}
@@ -232,7 +233,7 @@ def test_a_stop_waits_for_what_runs(make: Callable[..., ControlServer], store: M
 def test_without_a_thread_to_be_had_the_room_is_given_back(
     make: Callable[..., ControlServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = make(most_connections=1)
+    server = make(bounds=Bounds(connections=1))
     begin = socketserver.ThreadingMixIn.process_request
     failures = [RuntimeError("can't start new thread")]
 

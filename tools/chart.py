@@ -79,6 +79,12 @@ _SPECIAL: Final[Mapping[str, Mapping[str, object]]] = {
     },
     "networkPolicy.http.peers": _OBJECTS,
     "networkPolicy.egress.peers": _OBJECTS,
+    "networkPolicy.egress.dnsPorts": {
+        "type": "array",
+        "uniqueItems": True,
+        "items": {"type": "integer", "minimum": 1, "maximum": 65535},
+    },
+    "networkPolicy.egress.extra": _OBJECTS,
     "serviceMonitor.labels": _STRINGS,
     "serviceMonitor.interval": _DURATION,
     "podMonitor.labels": _STRINGS,
@@ -181,11 +187,10 @@ def _of_configuration() -> dict[str, Any]:
             empty = {"type": "object", "additionalProperties": False, "properties": {}}
             section = section["properties"].setdefault(part, empty)
         section["properties"][key.path[-1]] = {"description": key.meaning, **key.kind.schema}
-    # Without a name two clusters look the same to an analyst.
-    detector = root["properties"]["detector"]
-    detector["properties"]["cluster_name"] = detector["properties"]["cluster_name"]["anyOf"][0]
-    detector["required"] = ["cluster_name"]
-    root["required"] = ["receiver", "http", "detector", "exporter"]
+    # Without a name two clusters look the same to an analyst. One that is missing is told by a template, in a sentence.
+    named = root["properties"]["detector"]["properties"]
+    named["cluster_name"] = named["cluster_name"]["anyOf"][0]
+    root["required"] = ["receiver", "http", "exporter"]
     for name in ("receiver", "http"):
         root["properties"][name]["required"] = ["endpoint"]
     root["properties"]["exporter"]["required"] = ["sink"]
@@ -201,8 +206,8 @@ def schema() -> str:
     }
     for name, value in yaml.safe_load(text).items():
         properties[name] |= _of_configuration() if name == "config" else _of_default(name, value)
-    # Charts that depend on this one hand `global` down, whether it is used or not.
-    properties["global"] = {"type": "object"}
+    # Charts that depend on this one hand `global` down, and `enabled` if that is their condition.
+    properties |= {"global": {"type": "object"}, "enabled": {"type": "boolean"}}
     whole = {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "type": "object",

@@ -136,6 +136,27 @@ def test_the_defaults_of_the_application_are_taken(tmp_path: Path) -> None:
             {"otlpTls": {"clientCertificate": True}},
             "otlpTls.secretName: got nothing; want a Secret with tls.crt",
         ),
+        (
+            {"persistence": {"size": "1215Mi"}},
+            "persistence.size: got 1215Mi; want at least 1216Mi, for config.state.max_size is 1GiB",
+        ),
+        (
+            {"persistence": {"size": "1.2G"}},
+            "persistence.size: got 1.2G; want at least 1216Mi, for config.state.max_size is 1GiB",
+        ),
+        (
+            {"config": {"state": {"max_size": "3GiB"}}},
+            "persistence.size: got 3Gi; want at least 3520Mi, for config.state.max_size is 3GiB",
+        ),
+        (
+            {"fullnameOverride": "1st"},
+            'the name of the release\'s objects: got "1st"; want one that begins with a letter',
+        ),
+        (
+            {"serviceMonitor": {"enabled": True}, "service": {"type": "NodePort"}},
+            "serviceMonitor.enabled: got true; want podMonitor.enabled, for a Service of type NodePort",
+        ),
+        ({"networkPolicy": {"egress": {"dnsPorts": [0]}}}, "at '/networkPolicy/egress/dnsPorts/0'"),
         ({"hecCa": {"secretName": "a", "configMapName": "b"}}, "hecCa: got secretName and configMapName"),
         ({"bearerTokens": {"secretName": "a", "values": ["b"]}}, "bearerTokens: got secretName and values"),
         (
@@ -155,3 +176,33 @@ def test_what_no_release_can_have_is_told(values: dict[str, Any], told: str, tmp
     result = template(MINIMAL, "--values", path)
     assert result.returncode == 1
     assert told in result.stderr
+
+
+def test_a_release_without_values_is_told_in_one_sentence_what_it_needs(tmp_path: Path) -> None:
+    nothing = tmp_path / "values.yaml"
+    nothing.write_text("")
+    result = template(nothing)
+    told = (
+        "config.detector.cluster_name: got nothing; want the name of this cluster. A release needs it,"
+        " config.exporter.hec.url and hecToken.secretName\n"
+    )
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.partition("): ")[2].partition("\n\n")[0] + "\n" == told
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"persistence": {"size": "1216Mi"}},
+        {"persistence": {"size": "1276000000"}},
+        {"persistence": {"size": "0.01T"}},
+        {"persistence": {"size": "1Mi", "enabled": False}},
+        {"persistence": {"size": "1Mi"}, "config": {"state": {"ephemeral": True}}},
+        {"persistence": {"size": "136Mi"}, "config": {"state": {"max_size": "64MiB"}}},
+    ],
+)
+def test_a_volume_with_room_for_the_state_is_taken(values: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "values.yaml"
+    path.write_text(yaml.safe_dump(values))
+    result = template(MINIMAL, "--values", path)
+    assert (result.returncode, result.stderr) == (0, "")

@@ -56,6 +56,7 @@ class Cluster:
         self._kubectl_binary = peer("kubectl")
         server, etcd = peer("kube-apiserver"), program("etcd")
         self._started = Started(folder)
+        self._server: subprocess.Popen[bytes] | None = None
         self.kubeconfig = folder / "kubeconfig"
         key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-keyout", "ca.key")
         _openssl(folder, "req", "-x509", *key, "-subj", "/CN=ca", "-days", "2", "-out", "ca.pem")
@@ -83,7 +84,7 @@ class Cluster:
                 f"--initial-advertise-peer-urls={among}", f"--initial-cluster=default={among}",
             ],
         )  # fmt: skip
-        self._started.start(
+        self._server = self._started.start(
             "kube-apiserver",
             [
                 server, f"--etcd-servers={etcd}", "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1",
@@ -102,6 +103,8 @@ class Cluster:
         until("the API server is ready", lambda: self.kubectl("get", "--raw=/readyz").returncode == 0, 120)
 
     def end(self) -> None:
+        if self._server is not None:
+            self._server.kill()  # a graceful end waits for the etcd that ends too
         self._started.end()
 
     def kubectl(self, *arguments: str | Path, given: object = None) -> subprocess.CompletedProcess[str]:

@@ -1,7 +1,7 @@
 """A release of an earlier chart goes on with the same volume, and what cannot be changed is refused.
 
-There is no controller here: claims are not made, and their names are put together as the StatefulSet controller
-does. What may change, the real API server decides.
+There is no controller here: claims are not made, and their names are put together as the controller does.
+What may change, the real API server decides.
 """
 
 from __future__ import annotations
@@ -112,9 +112,7 @@ def test_a_larger_volume_is_refused_until_the_stateful_set_is_made_anew(released
     released.helm("install", RELEASE, CHART, *AT, *values)
     before = current(released)
     larger = ("--set", "persistence.size=5Gi")
-    refused = helm(
-        "upgrade", RELEASE, CHART, *AT, *values, *larger, f"--kubeconfig={released.kubeconfig}"
-    )
+    refused = helm("upgrade", RELEASE, CHART, *AT, *values, *larger, f"--kubeconfig={released.kubeconfig}")
     mentioned = {each.strip(" ',") for each in refused.stderr.replace("and", "").split("'")}
     assert refused.returncode == 1
     assert "spec: Forbidden: updates to statefulset spec for fields other than" in refused.stderr
@@ -122,7 +120,9 @@ def test_a_larger_volume_is_refused_until_the_stateful_set_is_made_anew(released
     at = f"--namespace={NAMESPACE}"
     released.done("delete", "statefulset", NAME, "--cascade=orphan", "--wait=false", at)
     # What the garbage collector does when it has let go of the pod.
-    released.done("patch", "statefulset", NAME, at, "--type=merge", '--patch={"metadata":{"finalizers":null}}')
+    released.done(
+        "patch", "statefulset", NAME, at, "--type=merge", '--patch={"metadata":{"finalizers":null}}'
+    )
     released.helm("upgrade", RELEASE, CHART, *AT, *values, *larger)
     after = current(released)
     [template] = after["spec"]["volumeClaimTemplates"]

@@ -52,11 +52,12 @@ def _certificate(folder: Path, name: str, subject: str, extension: str) -> None:
 class Cluster:
     """Started when it is made; :meth:`end` ends it."""
 
+    _server: subprocess.Popen[bytes] | None = None
+
     def __init__(self, folder: Path) -> None:
         self._kubectl_binary = peer("kubectl")
         server, etcd = peer("kube-apiserver"), program("etcd")
         self._started = Started(folder)
-        self._server: subprocess.Popen[bytes] | None = None
         self.kubeconfig = folder / "kubeconfig"
         key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-keyout", "ca.key")
         _openssl(folder, "req", "-x509", *key, "-subj", "/CN=ca", "-days", "2", "-out", "ca.pem")

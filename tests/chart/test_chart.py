@@ -137,7 +137,7 @@ def test_alerts_and_dashboard_are_those_of_the_files_and_no_template(tmp_path: P
         "rules": [{"alert": "A", "expr": "up == 0", "annotations": {"summary": "{{ $labels.pod }} is down"}}],
     }
     dashboard = {"title": "Shells", "panels": [{"legendFormat": "{{ pod }}"}]}
-    (chart / "files/alerts.yaml").write_text(yaml.safe_dump({"groups": [group]}))
+    (chart / "files/alerts.yaml").write_text(yaml.safe_dump([group]))
     (chart / "files/dashboard.json").write_text(json.dumps(dashboard, indent=2))
     on = (
         "--set",

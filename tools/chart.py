@@ -187,7 +187,7 @@ def _of_configuration() -> dict[str, Any]:
             empty = {"type": "object", "additionalProperties": False, "properties": {}}
             section = section["properties"].setdefault(part, empty)
         section["properties"][key.path[-1]] = {"description": key.meaning, **key.kind.schema}
-    # Without a name two clusters look the same to an analyst. A template tells, in a sentence, that it is missing.
+    # Without a name two clusters look the same to an analyst. That it is missing a template tells, in a sentence.
     named = root["properties"]["detector"]["properties"]
     named["cluster_name"] = named["cluster_name"]["anyOf"][0]
     root["required"] = ["receiver", "http", "exporter"]

@@ -46,7 +46,14 @@ def serve(started: Started) -> subprocess.Popen[bytes]:
     section["http"]["endpoint"] = f"127.0.0.1:{free_port()}"
     section["exporter"] = {"sink": "file", "file": {"path": str(folder / "events.jsonl")}}
     (folder / "config.yaml").write_text(yaml.safe_dump(section))
-    command = [sys.executable, "-m", "otel_shell_detector", "serve", "--config", folder / "config.yaml"]
+    command: list[str | bytes | Path] = [
+        sys.executable,
+        "-m",
+        "otel_shell_detector",
+        "serve",
+        "--config",
+        folder / "config.yaml",
+    ]
     return started.start("service", command, environment_without_keys())
 
 

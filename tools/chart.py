@@ -27,6 +27,7 @@ _SET_BY_THE_CHART: Final = frozenset({"state.path", "policy.path"})
 _ANY_OBJECT: Final = {"type": "object"}
 _STRINGS: Final = {"type": "object", "additionalProperties": {"type": "string"}}
 _OBJECTS: Final = {"type": "array", "items": _ANY_OBJECT}
+_RANGES: Final = {"type": "array", "items": {"type": "string", "pattern": "^[0-9a-fA-F:.]+/[0-9]{1,3}$"}}
 _PROBE: Final = {"type": ["object", "null"]}
 _NAME: Final = {"type": "string", "maxLength": 253, "pattern": "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$"}
 _KEY: Final = {"type": "string", "maxLength": 253, "pattern": "^[-._a-zA-Z0-9]+$"}
@@ -69,14 +70,13 @@ _SPECIAL: Final[Mapping[str, Mapping[str, object]]] = {
     "persistence.annotations": _STRINGS,
     "service.type": {"enum": ["ClusterIP", "NodePort", "LoadBalancer"]},
     "service.annotations": _STRINGS,
+    "service.loadBalancerClass": {"type": "string"},
+    "service.loadBalancerSourceRanges": _RANGES,
     "service.ipFamilyPolicy": {"enum": ["", "SingleStack", "PreferDualStack", "RequireDualStack"]},
     "serviceAccount.name": _NAME,
     "serviceAccount.annotations": _STRINGS,
     "networkPolicy.otlp.peers": _OBJECTS,
-    "networkPolicy.otlp.ipBlocks": {
-        "type": "array",
-        "items": {"type": "string", "pattern": "^[0-9a-fA-F:.]+/[0-9]{1,3}$"},
-    },
+    "networkPolicy.otlp.ipBlocks": _RANGES,
     "networkPolicy.http.peers": _OBJECTS,
     "networkPolicy.egress.peers": _OBJECTS,
     "networkPolicy.egress.dnsPorts": {
@@ -187,7 +187,7 @@ def _of_configuration() -> dict[str, Any]:
             empty = {"type": "object", "additionalProperties": False, "properties": {}}
             section = section["properties"].setdefault(part, empty)
         section["properties"][key.path[-1]] = {"description": key.meaning, **key.kind.schema}
-    # Without a name two clusters look the same to an analyst. That it is missing a template tells, in a sentence.
+    # Without a name two clusters look the same to an analyst. A template tells that it is missing.
     named = root["properties"]["detector"]["properties"]
     named["cluster_name"] = named["cluster_name"]["anyOf"][0]
     root["required"] = ["receiver", "http", "exporter"]

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tests.chart.documents import Reader, commands, files, headings, runs_here
-from tests.chart.helm import template
+from tests.chart.helm import CHART, template
 from tests.e2e.processes import ROOT, Splunk, Started, environment_without_keys, peer, until
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ def test_each_file_of_values_makes_a_release(tmp_path: Path) -> None:
             made.append(name)
     assert made == [
         "kind.yaml",
+        "ipv6.yaml",
         "openshift.yaml",
         "mtls.yaml",
         "network.yaml",
@@ -220,6 +221,12 @@ def test_upgrading_is_as_it_is_told(reader: Reader) -> None:
     assert larger == ["8Gi", "8Gi", "3GiB"]
     left = cluster.got("statefulsets,deployments,services,configmaps", SPACE)["items"]
     assert [each["metadata"]["name"] for each in left] == ["kube-root-ca.crt"] * (len(left) > 0)
+
+
+def test_the_images_that_the_documents_name_are_of_this_version() -> None:
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+    text = (ROOT / DEPLOY).read_text(encoding="utf-8")
+    assert set(re.findall(r"otel-shell-detector:([0-9][^\s]*)", text)) == {version}
 
 
 def test_the_refusal_that_upgrading_quotes_is_that_of_the_store() -> None:

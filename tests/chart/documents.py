@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.chart.cluster import Cluster
 
 _BLOCK: Final = re.compile(r"^```(sh|yaml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_NAME: Final = re.compile(r"# ([a-z]+\.yaml)\n")
+_NAME: Final = re.compile(r"# ([a-z0-9]+\.yaml)\n.*", re.DOTALL)
 _ELSEWHERE: Final = frozenset({"docker", "kind", "oc", "curl"})
 """Programs that are not here, or that would need one that is not."""
 _OF_A_KUBELET: Final = frozenset({"rollout", "exec", "port-forward"})
@@ -32,9 +32,13 @@ def blocks(document: str) -> list[tuple[str, str]]:
 
 def files(document: str) -> dict[str, str]:
     """The YAML of a document by the name that stands in its first line."""
-    texts = [text for kind, text in blocks(document) if kind == "yaml"]
-    names = [_NAME.match(text) for text in texts]
-    return {name[1]: text for name, text in zip(names, texts, strict=True) if name}
+    found = {}
+    for kind, text in blocks(document):
+        if kind == "yaml":
+            named = _NAME.fullmatch(text)
+            assert named, f"{document}: a file without a name in its first line: {text}"
+            found[named[1]] = text
+    return found
 
 
 def commands(document: str) -> list[str]:

@@ -129,9 +129,10 @@ Finds shells in the process metrics of OpenTelemetry Collectors and tells Splunk
       --set config.detector.cluster_name=production \\
       --set config.exporter.hec.url=https://splunk.example:8088 --set hecToken.secretName=splunk-hec
 
-Helm then prints the exporter that the collector's agents need, and what to check next. The whole way to a test event in
-Splunk, on each kind of cluster, is in [docs/deploy.md](../../../docs/deploy.md); what comes later in
-[UPGRADING.md](../../../UPGRADING.md). `ci/` holds values to start from: `mtls-values.yaml`, `openshift-values.yaml`, `network-values.yaml` and others.
+Helm then prints the exporter that the collector's agents need, and what to check next. The whole way to a
+test event in Splunk is in [docs/deploy.md](../../../docs/deploy.md), what comes later in
+[UPGRADING.md](../../../UPGRADING.md). `ci/` holds values to start from: `mtls-values.yaml`,
+`openshift-values.yaml`, `network-values.yaml` and others.
 
 Values that the application would refuse are refused by `helm template` already: unknown keys, wrong kinds of
 values, and values that do not go together. Left to the application: files, and the expressions of

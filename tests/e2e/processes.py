@@ -86,6 +86,8 @@ class Started:
     def end(self) -> None:
         """End what still runs, the youngest first."""
         for process in reversed(self._processes):
+            if process.stdin:
+                process.stdin.close()  # some end by it, and leave a signal to those that they started
             if process.poll() is None:
                 process.terminate()
         for process in self._processes:
@@ -94,8 +96,6 @@ class Started:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            if process.stdin:
-                process.stdin.close()
 
     def collector(self, name: str, config: str, *wrapper: str) -> subprocess.Popen[bytes]:
         """Start a collector with a configuration of its own."""

@@ -49,6 +49,7 @@ class Service:
     """All parts of a running service."""
 
     def __init__(self, settings: Settings) -> None:
+        metrics.START_TIME.set(time.time())
         self._stopping = False
         self._ephemeral = settings.state.ephemeral
         self._store = wiring.store(settings)

@@ -368,6 +368,7 @@ POLICY_FILES_REFUSED: Final = gauge(
 
 # --- process
 BUILD_INFO: Final = gauge("build_info", "Always 1; the version that runs.", "version")
+START_TIME: Final = gauge("start_time", "When the service started, since the epoch.", unit="seconds")
 READY: Final = gauge("ready", "1 if requests would be accepted now, as /readyz says; else 0.")
 CONFIGURATION_CONCERNS: Final = gauge(
     "configuration_concerns",

@@ -1,8 +1,9 @@
-"""Whether the service is ready: over HTTP and as a metric, which say the same."""
+"""What the service says of itself: whether it is ready, over HTTP and as a metric, and since when it runs."""
 
 from __future__ import annotations
 
 import threading
+import time
 import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from otel_shell_detector.service import Service
 from otel_shell_detector.sources import load
 from store.memory import MemoryStore
 from store.seams import StoreError
+from telemetry import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,3 +80,12 @@ def test_it_is_not_ready_before_the_state_was_read_and_then_it_is(service: Servi
     assert not starting.is_alive()
     assert before == (503, "otel_shell_detector_ready 0.0")
     assert told(service) == (200, "otel_shell_detector_ready 1.0")
+
+
+def test_the_time_of_its_start_is_a_metric(request: pytest.FixtureRequest, disk: Disk) -> None:
+    disk.broken = False
+    before = time.time()
+    service: Service = request.getfixturevalue("service")
+    after = time.time()
+    service.start(threading.Event())  # what was not started cannot be stopped
+    assert before <= metrics.START_TIME._value.get() <= after

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from otel_shell_detector.core import CoreStoppedError
 from otel_shell_detector.counting import report
 from store.seams import StoreError
-from telemetry import events
+from telemetry import events, metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,11 +79,14 @@ class Dispatch:
         except CoreStoppedError as error:
             if self._is_over():
                 return  # it was left behind, and comes too late to note anything
-            self.failed = error
-            events.DELIVERY_FAILED(error=str(error))
+            self._fail(error, error=str(error))
         except BaseException as error:  # noqa: BLE001  whatever ends this thread must end the service, loudly
-            self.failed = error
-            events.DELIVERY_FAILED(error=type(error).__name__, exc_info=error)
+            self._fail(error, error=type(error).__name__, exc_info=error)
+
+    def _fail(self, why: BaseException, **told: object) -> None:
+        self.failed = why
+        metrics.THREAD_FAILURES.inc()
+        events.DELIVERY_FAILED(**told)
 
     def _turn(self) -> float:
         try:

@@ -23,13 +23,9 @@ _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION: Final = re.compile(r"(?<=\[)(\d+)([smhd])(?=\])|(?<=offset )(\d+)([smhd])")
 
 
-def hastened(rules: dict[str, Any]) -> dict[str, Any]:
+def hastened(groups: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rules in which a minute is a second: how long something must hold, and how far they look back."""
-    return {
-        "groups": [
-            {**group, "rules": [_hastened(rule) for rule in group["rules"]]} for group in rules["groups"]
-        ]
-    }
+    return [{**group, "rules": [_hastened(rule) for rule in group["rules"]]} for group in groups]
 
 
 def _hastened(rule: dict[str, Any]) -> dict[str, Any]:
@@ -47,10 +43,14 @@ class Prometheus:
     """Scrapes one address once a second, as each of these targets, and evaluates rules as often."""
 
     def __init__(
-        self, started: Started, address: str, targets: Sequence[Mapping[str, str]], rules: dict[str, Any]
+        self,
+        started: Started,
+        address: str,
+        targets: Sequence[Mapping[str, str]],
+        groups: Sequence[dict[str, Any]],
     ) -> None:
         self._port = free_port()
-        (started.folder / "rules.yaml").write_text(yaml.safe_dump(rules))
+        (started.folder / "rules.yaml").write_text(yaml.safe_dump({"groups": groups}))
         config = {
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
             "rule_files": ["rules.yaml"],

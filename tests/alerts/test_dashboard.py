@@ -9,10 +9,9 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 
 from tests.alerts.dashboard import FILE, asked, dashboard, panels, variables, with_variables
-from tests.chart.helm import CHART
+from tests.alerts.test_rules import RULES
 from tests.e2e.processes import peer
 
 if TYPE_CHECKING:
@@ -21,11 +20,6 @@ if TYPE_CHECKING:
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 SELECTED = 'cluster=~"$cluster", namespace=~"$namespace", job=~"$job", instance=~"$instance"'
 EACH = pytest.mark.parametrize("panel", panels(), ids=lambda panel: str(panel["title"]))
-
-
-def alerts() -> set[str]:
-    groups = yaml.safe_load((CHART / "files/alerts.yaml").read_bytes())["groups"]
-    return {rule["alert"] for group in groups for rule in group["rules"]}
 
 
 def test_the_file_has_one_form_so_that_a_diff_shows_what_changed() -> None:
@@ -72,14 +66,19 @@ def test_a_panel_has_a_title_a_description_and_the_data_source_that_was_chosen(p
 @EACH
 def test_a_panel_names_runbooks_that_are_there(panel: dict[str, Any]) -> None:
     named = set(re.findall(r"OtelShellDetector\w+", panel["description"]))
-    assert named <= alerts()
+    assert named <= RULES.keys()
     assert bool(named) == ("Runbook" in panel["description"])
+
+
+def test_every_alert_has_a_panel_that_shows_what_it_is_about() -> None:
+    descriptions = " ".join(panel["description"] for panel in panels())
+    assert [name for name in sorted(RULES) if not re.search(rf"\b{name}\b", descriptions)] == []
 
 
 def test_every_alert_appears_among_those_that_fire() -> None:
     [shown] = [each.expression for each in asked() if "ALERTS{" in each.expression]
     [pattern] = re.findall(r'alertname=~"([^"]+)"', shown)
-    assert [name for name in alerts() if not re.fullmatch(pattern, name)] == []
+    assert [name for name in RULES if not re.fullmatch(pattern, name)] == []
 
 
 def test_no_two_panels_overlap_and_none_has_the_number_of_another() -> None:

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import pytest
-import yaml
 
 from tests.alerts.dashboard import Asked, asked, variables, with_variables
 from tests.alerts.prometheus import Prometheus, hastened
-from tests.chart.helm import CHART
+from tests.alerts.test_rules import GROUPS, RULES
 from tests.e2e.processes import ROOT, Service, Splunk, Started, until
 from tests.e2e.test_shutdown import SHORT
 from tests.exporter.scripted_hec import ScriptedHec
@@ -29,15 +28,15 @@ pytestmark = [pytest.mark.peers, pytest.mark.timeout(400)]
 TRIED_BY_ITSELF: Final = "OtelShellDetectorDeliveryDelayed"
 NEEDS_SOMEBODY: Final = "OtelShellDetectorDeliveryPaused"
 """The two most important alerts about delivery, by the names that files/alerts.yaml gives them."""
-RULES: Final = yaml.safe_load((CHART / "files/alerts.yaml").read_bytes())
 IN_CLUSTER: Final = {"job": "sd-otel-shell-detector", "namespace": "shells", "cluster": "production"}
 BARE: Final = {"job": "otel"}
 """What a Prometheus gives a target that it was told of by hand."""
 MAY_BE_EMPTY: Final = {
     "ALERTS": "nothing fires",
-    "otel_shell_detector_ready": "not a metric of every version",
     "otel_shell_detector_exporter_dead_letters_total": "the HEC server takes every event",
     "otel_shell_detector_core_poison_total": "that would be a defect",
+    "otel_shell_detector_receiver_tls_refused_total": "the receiver is without TLS",
+    "otel_shell_detector_store_damaged_rows_total": "the state is sound",
     "otel_shell_detector_state_given_way_total": "the state is far from its limit",
     "otel_shell_detector_store_failures_total": "the disk works",
 }
@@ -72,7 +71,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         splunk = Splunk(started, ack=False)
         service = Service(started, "watched", splunk, **SHORT)
         address = f"127.0.0.1:{service.http}"
-        prometheus = Prometheus(started, address, [IN_CLUSTER, BARE], hastened(RULES))
+        prometheus = Prometheus(started, address, [IN_CLUSTER, BARE], hastened(GROUPS))
         service.send(ROOT / "tests/captures/worker-1.pb")
         send_what_is_refused(service)
         made = World(splunk, service, prometheus)
@@ -107,10 +106,9 @@ def rate_is_known(world: World) -> bool:
 
 
 def test_prometheus_evaluates_every_rule_without_a_warning(world: World) -> None:
-    rules = [rule for group in RULES["groups"] for rule in group["rules"]]
     until("each was evaluated", lambda: "unknown" not in world.prometheus.health().values(), 60)
-    assert world.prometheus.health() == {rule["alert"]: "ok" for rule in rules}
-    for rule in rules:
+    assert world.prometheus.health() == dict.fromkeys(RULES, "ok")
+    for rule in RULES.values():
         world.prometheus.query(rule["expr"])
 
 
@@ -146,20 +144,14 @@ def test_the_variables_offer_what_is_there(world: World) -> None:
     }
 
 
-def severity(alert: str) -> str:
-    rules = {rule["alert"]: rule for group in RULES["groups"] for rule in group["rules"]}
-    found: str = rules[alert]["labels"]["severity"]
-    return found
-
-
 def fires(world: World, alert: str) -> Callable[[], bool]:
     """Whether it does for the lane with scores of each target, labelled as the target is."""
-    common = {"alertname": alert, "severity": severity(alert), "instance": world.instance(), "lane": "risk"}
-    expected = [{**common, **target} for target in (IN_CLUSTER, BARE)]
+    labels = {"alertname": alert, "instance": world.instance(), "lane": "risk", **RULES[alert]["labels"]}
+    expected = [{**labels, **target} for target in (IN_CLUSTER, BARE)]
 
     def each_fires() -> bool:
         firing = world.prometheus.firing(alert)
-        return all(any(one.items() <= labels.items() for labels in firing) for one in expected)
+        return all(any(one.items() <= each.items() for each in firing) for one in expected)
 
     return each_fires
 

@@ -79,14 +79,12 @@ class Dispatch:
         except CoreStoppedError as error:
             if self._is_over():
                 return  # it was left behind, and comes too late to note anything
-            self._fail(error, error=str(error))
+            self.failed = error
+            events.DELIVERY_FAILED(error=str(error))
         except BaseException as error:  # noqa: BLE001  whatever ends this thread must end the service, loudly
-            self._fail(error, error=type(error).__name__, exc_info=error)
-
-    def _fail(self, why: BaseException, **told: object) -> None:
-        self.failed = why
-        metrics.THREAD_FAILURES.inc()
-        events.DELIVERY_FAILED(**told)
+            self.failed = error
+            metrics.THREAD_FAILURES.inc()
+            events.DELIVERY_FAILED(error=type(error).__name__, exc_info=error)
 
     def _turn(self) -> float:
         try:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tests.alerts.promql import labels_of, queries, unknown
+from tests.chart.cluster import program
 from tests.e2e.processes import ROOT
 
 FILES: Final = ROOT / "deploy/helm/otel-shell-detector/files"
@@ -23,7 +24,7 @@ EVENTS: Final = {"OtelShellDetectorDefect", "OtelShellDetectorStateDamaged", "Ot
 
 
 def promtool(*arguments: object) -> str:
-    command = ["promtool", *map(str, arguments)]
+    command = [program("promtool"), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -11,12 +11,14 @@ import pytest
 import yaml
 
 from otel_shell_detector.cli import _parser
+from otel_shell_detector.coverage import described
 from otel_shell_detector.keys import KEYS
 from telemetry import events
 from telemetry.events import LogEvent
 from tests.alerts.promql import names, unknown
 from tests.alerts.test_rules import RULES, promtool
 from tests.e2e.processes import ROOT
+from tests.otel_shell_detector.test_coverage import good
 from tools.chart import CHART, documented
 
 if TYPE_CHECKING:
@@ -118,6 +120,15 @@ def test_each_dotted_name_is_a_key_a_value_of_the_chart_a_log_event_or_a_field(p
     named = set(re.findall(r"`([A-Za-z]\w*(?:\.\w+)+)(?:: [^`]*)?`", prose))
     sections = {key.rpartition(".")[0] for key in KEYS}
     assert named - set(KEYS) - sections - VALUES - LOG_EVENTS - FIELDS - OTHERS == set()
+
+
+@pytest.mark.parametrize("alert", RULES)
+def test_what_is_picked_out_of_coverage_is_in_it(alert: str) -> None:
+    told = described([good("a")])
+    programs = re.findall(r"/coverage \| jq (?:-r )?'([^']*)'", TEXTS[alert])
+    picked = {name for each in programs for name in re.findall(r"\.([a-z]\w*)", each)}
+    assert picked - told.keys() - told["worst"][0].keys() == set()
+    assert len(programs) == TEXTS[alert].count("jq ")
 
 
 def table(alert: str) -> set[str]:

@@ -70,6 +70,12 @@ def test_a_panel_names_runbooks_that_are_there(panel: dict[str, Any]) -> None:
     assert bool(named) == ("Runbook" in panel["description"])
 
 
+@pytest.mark.parametrize("panel", [each for each in panels() if each["type"] in {"stat", "table"}])
+def test_a_panel_of_now_shows_nothing_of_what_is_gone(panel: dict[str, Any]) -> None:
+    """The last value of a range would stand there as long as the range."""
+    assert {(each["instant"], each["range"]) for each in panel["targets"]} == {(True, False)}
+
+
 def test_every_alert_has_a_panel_that_shows_what_it_is_about() -> None:
     descriptions = " ".join(panel["description"] for panel in panels())
     assert [name for name in sorted(RULES) if not re.search(rf"\b{name}\b", descriptions)] == []

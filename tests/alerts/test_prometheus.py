@@ -130,6 +130,16 @@ def test_a_panel_is_empty_for_a_release_that_is_not_there(world: World) -> None:
     assert [each for each in answers if each and each[0]["value"][1] != "0"] == []
 
 
+def test_a_bar_counts_the_event_that_its_counter_began_with(world: World) -> None:
+    """`increase` would not: before that event there is no counter."""
+    metric = "otel_shell_detector_exporter_events_delivered_total"
+    [bars] = [each.expression for each in asked() if metric in each.expression]
+    since_before = with_variables(bars.replace("$__interval", "1h"), {"job": [BARE["job"]]})
+    counted = f'sum by (lane) ({metric}{{job="{BARE["job"]}"}})'
+    assert world.prometheus.query(f"({since_before}) != ({counted})") == []
+    assert world.prometheus.query(since_before)
+
+
 def test_the_variables_offer_what_is_there(world: World) -> None:
     offered = {}
     for name, variable in variables().items():

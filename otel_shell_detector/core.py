@@ -234,6 +234,7 @@ class Core:
             self._finish()
         except BaseException as error:  # noqa: BLE001  whatever ends this thread must end the service, loudly
             self.failed = error
+            metrics.THREAD_FAILURES.inc()
             events.CORE_FAILED(error=type(error).__name__, exc_info=error)
             self._refuse_all()
         finally:

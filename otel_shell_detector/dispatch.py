@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from otel_shell_detector.core import CoreStoppedError
 from otel_shell_detector.counting import report
 from store.seams import StoreError
-from telemetry import events
+from telemetry import events, metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,6 +83,7 @@ class Dispatch:
             events.DELIVERY_FAILED(error=str(error))
         except BaseException as error:  # noqa: BLE001  whatever ends this thread must end the service, loudly
             self.failed = error
+            metrics.THREAD_FAILURES.inc()
             events.DELIVERY_FAILED(error=type(error).__name__, exc_info=error)
 
     def _turn(self) -> float:

@@ -26,7 +26,7 @@ from otel_shell_detector.http import HttpServer
 from otel_shell_detector.policies.watch import PolicyWatcher
 from otlp_receiver.server import Server
 from store.seams import CannotOpenStore
-from telemetry import events
+from telemetry import events, metrics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,6 +49,7 @@ class Service:
     """All parts of a running service."""
 
     def __init__(self, settings: Settings) -> None:
+        metrics.START_TIME.set(time.time())
         self._stopping = False
         self._ephemeral = settings.state.ephemeral
         self._store = wiring.store(settings)
@@ -97,6 +98,7 @@ class Service:
 
     def _exposition(self, accept: str) -> tuple[str, bytes]:
         self._coverage.observe()
+        metrics.READY.set(not self.not_ready())
         return exposition(accept)
 
     def start(self, asked: threading.Event) -> None:

@@ -162,7 +162,7 @@ MEMORY_UTILIZATION_MISSING: Final = counter(
 )
 PLACEMENTS: Final = counter(
     "detector_placements",
-    "Tracked shells that were told, by where they run. Alert if over 1 % are unknown: scores rest on it.",
+    "Tracked shells that were told, by where they run.",
     "placement",
     placement="host, pod, unknown",
 )
@@ -202,7 +202,8 @@ COVERAGE_SHORTEST: Final = gauge(
 )
 COVERAGE_UNPLACED: Final = gauge(
     "coverage_placement_unknown_ratio",
-    "Share of the shells that reporting nodes told of lately whose placement is unknown; 0 without shells.",
+    "Share of the shells that reporting nodes told of lately whose placement is unknown; 0 without shells. "
+    "Alert above 0.01: scores rest on the placement.",
 )
 COVERAGE_CHANGES: Final = counter(
     "coverage_changes", "Times that nodes fell silent or came back.", "change", change="silent, returned"
@@ -367,6 +368,8 @@ POLICY_FILES_REFUSED: Final = gauge(
 
 # --- process
 BUILD_INFO: Final = gauge("build_info", "Always 1; the version that runs.", "version")
+START_TIME: Final = gauge("start_time", "When the service started, since the epoch.", unit="seconds")
+READY: Final = gauge("ready", "1 if requests would be accepted now, as /readyz says; else 0.")
 CONFIGURATION_CONCERNS: Final = gauge(
     "configuration_concerns",
     "1 for what is unwise in the running configuration; the log says more at the start.",

@@ -90,6 +90,7 @@ _SPECIAL: Final[Mapping[str, Mapping[str, object]]] = {
     "podMonitor.labels": _STRINGS,
     "podMonitor.interval": _DURATION,
     "prometheusRule.labels": _STRINGS,
+    "prometheusRule.runbookPrefix": {"type": "string", "pattern": "^(https?://\\S+/)?$"},
     "dashboard.labels": _STRINGS,
     "dashboard.annotations": _STRINGS,
     "podSecurityContext": _ANY_OBJECT,

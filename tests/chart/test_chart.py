@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -129,22 +128,24 @@ def test_the_application_reads_the_configuration_of_the_release(values: Path, tm
     )
 
 
-def test_alerts_and_dashboard_are_those_of_the_files_and_no_template(tmp_path: Path) -> None:
-    chart = tmp_path / "chart"
-    shutil.copytree(CHART, chart)
-    group = {
-        "name": "shells",
-        "rules": [{"alert": "A", "expr": "up == 0", "annotations": {"summary": "{{ $labels.pod }} is down"}}],
-    }
-    dashboard = {"title": "Shells", "panels": [{"legendFormat": "{{ pod }}"}]}
-    (chart / "files/alerts.yaml").write_text(yaml.safe_dump([group]))
-    (chart / "files/dashboard.json").write_text(json.dumps(dashboard, indent=2))
-    on = (
-        "--set",
-        "prometheusRule.enabled=true,prometheusRule.labels.release=prometheus,dashboard.enabled=true",
+def test_the_rules_of_the_release_are_those_of_the_file() -> None:
+    groups = yaml.safe_load((CHART / "files/alerts.yaml").read_text())["groups"]
+    plain = ("--set", "prometheusRule.enabled=true,prometheusRule.labels.release=prometheus")
+    rule = only(objects(CHART / "ci/minimal-values.yaml", *plain), "PrometheusRule")
+    assert (rule["spec"], rule["metadata"]["labels"]["release"]) == ({"groups": groups}, "prometheus")
+    prefix = "https://git.example/shells/"
+    led = only(
+        objects(CHART / "ci/minimal-values.yaml", *plain, f"--set=prometheusRule.runbookPrefix={prefix}"),
+        "PrometheusRule",
     )
-    rendered = objects(CHART / "ci/minimal-values.yaml", *on, chart=chart)
-    rule = only(rendered, "PrometheusRule")
+    for each in (rule for group in groups for rule in group["rules"]):
+        each["annotations"]["runbook_url"] = prefix + each["annotations"]["runbook"]
+    assert led["spec"] == {"groups": groups}
+
+
+def test_the_dashboard_is_that_of_the_file_and_no_template() -> None:
+    rendered = objects(CHART / "ci/operator-values.yaml")
     [shown] = [each["data"] for each in rendered if each["metadata"]["name"].endswith("-dashboard")]
-    assert (rule["spec"], rule["metadata"]["labels"]["release"]) == ({"groups": [group]}, "prometheus")
-    assert {name: json.loads(text) for name, text in shown.items()} == {"otel-shell-detector.json": dashboard}
+    text = (CHART / "files/dashboard.json").read_text(encoding="utf-8")
+    assert "{{lane}}" in text
+    assert shown == {"otel-shell-detector.json": text}

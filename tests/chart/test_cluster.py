@@ -43,7 +43,8 @@ def test_a_release_is_installed_upgraded_rolled_back_and_removed(cluster: Cluste
     left = [
         each["kind"]
         for each in cluster.got(
-            "all,configmaps,secrets,serviceaccounts,networkpolicies,poddisruptionbudgets,servicemonitors,podmonitors",
+            "all,configmaps,secrets,serviceaccounts,networkpolicies,poddisruptionbudgets,servicemonitors,podmonitors,"
+            "prometheusrules",
             f"--selector=app.kubernetes.io/instance={RELEASE}",
             "--namespace=" + NAMESPACE,
         )["items"]

@@ -13,9 +13,12 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+import grpc
 import pytest
 
+from otel_shell_detector.captures import Request, requests
 from tests.event_schema import check, check_lines
+from tests.otlp_receiver.serving import EXPORT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -86,6 +89,8 @@ class Started:
     def end(self) -> None:
         """End what still runs, the youngest first."""
         for process in reversed(self._processes):
+            if process.stdin:
+                process.stdin.close()  # some end by it, and leave a signal to those that they started
             if process.poll() is None:
                 process.terminate()
         for process in self._processes:
@@ -94,8 +99,6 @@ class Started:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            if process.stdin:
-                process.stdin.close()
 
     def collector(self, name: str, config: str, *wrapper: str) -> subprocess.Popen[bytes]:
         """Start a collector with a configuration of its own."""
@@ -112,12 +115,23 @@ class Splunk:
         self.port = free_port()
         self.ack = ack
         self._output = started.folder / f"events-{ack}.jsonl"
-        environment = dict(os.environ)
-        environment |= {"HEC_ENDPOINT": f"127.0.0.1:{self.port}", "OUTPUT": str(self._output)}
-        environment["HEALTH_ENDPOINT"] = f"127.0.0.1:{free_port()}"
-        config = ROOT / "peers/hec-server" / example
-        started.start(f"hec-{ack}", [peer("hec-server"), "--config", config], environment)
+        self._environment = dict(os.environ)
+        self._environment |= {"HEC_ENDPOINT": f"127.0.0.1:{self.port}", "OUTPUT": str(self._output)}
+        self._environment["HEALTH_ENDPOINT"] = f"127.0.0.1:{free_port()}"
+        self._config = ROOT / "peers/hec-server" / example
+        self._started = started
+        self.start()
+
+    def start(self) -> None:
+        """Start it; again, with the same port and without what arrived before, after it has ended."""
+        server: list[str | bytes | Path] = [peer("hec-server"), "--config", self._config]
+        self._process = self._started.start(f"hec-{self.ack}", server, self._environment)
         until("the HEC server listens", lambda: listens(self.port), 30)
+
+    def kill(self) -> None:
+        """SIGKILL; returns when it is gone."""
+        self._process.kill()
+        self._process.wait(timeout=25)
 
     def everything(self) -> list[dict[str, Any]]:
         """What arrived: envelopes as they were sent, in order of arrival."""
@@ -272,6 +286,14 @@ class Service:
     def closed(self, pid: int) -> bool:
         """Whether this shell's end was told."""
         return pid in {int(each["process.pid"]) for each in self.events("closed")}
+
+    def send(self, capture: Path) -> None:
+        """Each request of it; it returns when all were answered OK."""
+        with grpc.insecure_channel(f"127.0.0.1:{self.port}") as channel:
+            export: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(EXPORT)
+            for item in requests(capture):
+                assert isinstance(item, Request)
+                export(item.body, timeout=30)
 
     def metrics(self) -> str:
         """Its ``/metrics``."""

@@ -76,7 +76,7 @@ def refusal(status: int, code: int, number: int | None = None, **options: Any) -
 class ScriptedHec:
     """Listens on loopback. ``script`` is used up first, then ``always``; else it behaves."""
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.requests: list[Request] = []
         self.indexed: list[dict[str, Any]] = []
         self.script: deque[Answer] = deque()
@@ -101,7 +101,7 @@ class ScriptedHec:
         self._tls = tls
         self._ack_ids = itertools.count()
         self._over = threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self._threads = [threading.Thread(target=self._accept)]
         self._open: list[socket.socket] = []
         self._threads[0].start()

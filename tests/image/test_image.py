@@ -10,10 +10,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import grpc
 import pytest
 
-from otel_shell_detector.captures import Request, requests
 from tests.e2e.processes import ROOT, Service, Splunk, Started, replayed, until
 from tests.image import building, inside
 
@@ -29,7 +27,6 @@ OWN: Final = (10001, 0)
 OPENSHIFT: Final = (1_000_770_000, 0)
 """A user of no name, as a restricted namespace there has it; such a process has no HOME either."""
 MEASURED: Final = ROOT / ".cache/image/measured.json"
-_EXPORT: Final = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 _KEYS: Final = "OTEL_SHELL_DETECTOR_"
 
 
@@ -87,14 +84,6 @@ class Contained(Service):
         state = f"{_KEYS}STATE__PATH"
         keys = {k: v for k, v in self._environment.items() if k.startswith(_KEYS) and k != state}
         return in_image(self._image, self._started.folder, self._user, keys | self._home)
-
-    def send(self, capture: Path) -> None:
-        """Each request of it; it returns when all were answered OK."""
-        with grpc.insecure_channel(f"127.0.0.1:{self.port}") as channel:
-            export: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_EXPORT)
-            for item in requests(capture):
-                assert isinstance(item, Request)
-                export(item.body, timeout=30)
 
     def seen(self) -> dict[str, Any]:
         """What the kernel says of the process."""

@@ -186,9 +186,11 @@ def test_a_detector_that_fails_ends_the_core_loudly_and_refuses_who_waits(time: 
 
     core = Core(Rules(), store, plain(encode), lambda: None, time.clocks())
     core._store.service_ns = broken  # type: ignore[assignment]  # a defect that does not exist yet
+    failures = metrics.THREAD_FAILURES._value.get()
     core.start()
     core._thread.join()
     assert isinstance(core.failed, TypeError)
+    assert metrics.THREAD_FAILURES._value.get() == failures + 1
     with pytest.raises(NotAccepted):
         core.accept([record(4, sample(4))])
     with pytest.raises(CoreStoppedError):
@@ -221,10 +223,14 @@ class BrokenDeliverer:
         raise self.error
 
 
-@pytest.mark.parametrize("error", [CoreStoppedError("no answer"), RuntimeError("a defect")])
-def test_a_delivery_that_fails_says_so(error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("error", "defects"), [(CoreStoppedError("no answer"), 0), (RuntimeError("a defect"), 1)]
+)
+def test_a_delivery_that_fails_says_so(error: Exception, defects: int) -> None:
     dispatch = Dispatch(BrokenDeliverer(error), lambda: True)  # type: ignore[arg-type]  # one that fails
+    failures = metrics.THREAD_FAILURES._value.get()
     dispatch.start()
     dispatch._thread.join()
     assert dispatch.failed is error
+    assert metrics.THREAD_FAILURES._value.get() == failures + defects
     assert not dispatch.is_alive()

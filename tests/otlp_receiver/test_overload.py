@@ -200,6 +200,7 @@ def raise_limit_of_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("streams", [200, 300])
 def test_half_open_streams_and_idle_connections_do_not_starve_a_good_client(
     streams: int, capsys: pytest.CaptureFixture[str]

@@ -167,4 +167,4 @@ SETTINGS = settings(
 InMemory.TestCase.settings = SETTINGS
 OnDisk.TestCase.settings = SETTINGS
 TestInMemory = pytest.mark.timeout(TIMEOUT_S)(InMemory.TestCase)
-TestOnDisk = pytest.mark.timeout(TIMEOUT_S)(OnDisk.TestCase)
+TestOnDisk = pytest.mark.slow(pytest.mark.timeout(TIMEOUT_S)(OnDisk.TestCase))

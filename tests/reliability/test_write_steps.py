@@ -175,6 +175,7 @@ def test_the_disk_that_notes_its_steps_changes_nothing_of_the_story(lived: Lived
     assert {part for part, _ in lived.story.parts if part} == set(PARTS)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600 * (10 if os.environ.get("SOAK") else 1))
 @pytest.mark.parametrize("part", PARTS)
 def test_a_loss_of_power_at_any_write_loses_nothing_and_tells_nothing_twice(

@@ -201,6 +201,7 @@ def assert_nothing_is_altered(before: Seen, after: Seen) -> None:
     assert all(note in NOTES for note in after.notes.values())
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_flipped_bit_in_the_file_costs_no_more_than_the_rows_of_its_page(
     made: Made, tmp_path: Path

@@ -190,9 +190,6 @@ def _of_configuration() -> dict[str, Any]:
             empty = {"type": "object", "additionalProperties": False, "properties": {}}
             section = section["properties"].setdefault(part, empty)
         section["properties"][key.path[-1]] = {"description": key.meaning, **key.kind.schema}
-    # Without a name two clusters look the same to an analyst. A template tells that it is missing.
-    named = root["properties"]["detector"]["properties"]
-    named["cluster_name"] = named["cluster_name"]["anyOf"][0]
     root["required"] = ["receiver", "http", "exporter"]
     for name in ("receiver", "http"):
         root["properties"][name]["required"] = ["endpoint"]

@@ -1,6 +1,6 @@
 """A release of an earlier chart goes on with the same volume, and what cannot be changed is refused.
 
-The real API server decides what may change; what controllers make of it is in tests/chart/test_controllers.py.
+The real API server decides what may change. What controllers make of it: tests/chart/test_controllers.py.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ import yaml
 
 from tests.chart.cluster import Cluster
 from tests.collector.pods import NAMESPACE, NODE, PODS, Cgroups, Made, make
-from tests.collector.values import DEPLOYED, Deployed
-from tests.e2e.processes import Service, Splunk, Started, free_port, peer, until
+from tests.collector.values import DEPLOYED, Deployed, moved
+from tests.e2e.processes import Service, Splunk, Started, peer, until
 
 if TYPE_CHECKING:
     import subprocess
@@ -99,10 +99,8 @@ def _start(run: Run, deployed: Deployed, kubeconfig: Path) -> subprocess.Popen[b
     """The collector with what the values say, but for the places: a pod's are not those of this machine."""
     folder = run.started.folder / str(deployed)
     (folder / "hostfs/proc").mkdir(parents=True)
-    config = moved(deployed.configuration, folder)
-    config["processors"]["k8s_attributes/shell-detector"]["auth_type"] = "kubeConfig"
     path = folder / "config.yaml"
-    path.write_text(yaml.safe_dump(config))
+    path.write_text(yaml.safe_dump(moved(deployed.configuration, folder)))
     known = {
         "MY_POD_IP": "127.0.0.1",
         "K8S_NODE_NAME": NODE,
@@ -118,15 +116,3 @@ def _start(run: Run, deployed: Deployed, kubeconfig: Path) -> subprocess.Popen[b
         *(peer("collector-agent"), "--config", path),
     ]
     return run.started.start(str(deployed), command, environment)
-
-
-def moved(config: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """A configuration with its host paths and its own ports replaced."""
-    receiver = config["receivers"]["host_metrics/shell-detector"]
-    assert receiver["root_path"] == "/hostfs"
-    receiver["root_path"] = str(folder / "hostfs")
-    config["extensions"]["file_storage/shell-detector"]["directory"] = str(folder / "queue")
-    if "health_check" in config["extensions"]:
-        config["extensions"]["health_check"]["endpoint"] = f"127.0.0.1:{free_port()}"
-    config["service"]["telemetry"] = {"metrics": {"level": "none"}}
-    return config

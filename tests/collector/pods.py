@@ -73,11 +73,10 @@ class Made:
     @property
     def labels(self) -> dict[str, str]:
         """What an event of a shell in it says of it."""
-        uid = self.uid if "-" in self.uid else self.uid.replace("_", "-")
         return self.pod.names | {
             "k8s.namespace.name": NAMESPACE,
             "k8s.pod.name": self.pod.name,
-            "k8s.pod.uid": uid,
+            "k8s.pod.uid": self.uid,
             "k8s.container.name": "main",
             "container.id": self.container,
             "container.image.name": IMAGE,
@@ -112,7 +111,7 @@ def make(cluster: Cluster, pod: Pod) -> Made:
                 "containerID": f"containerd://{container}",
                 "ready": True,
                 "restartCount": 0,
-                "state": {"running": {"startedAt": metadata.get("creationTimestamp", "2026-01-01T00:00:00Z")}},
+                "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}},
             }
         ],
     }

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from tests.e2e.processes import ROOT
+from tests.e2e.processes import ROOT, free_port
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FOLDER: Final = ROOT / "deploy/collector"
 CHARTS: Final = ("opentelemetry-collector", "splunk-otel-collector")
@@ -79,3 +82,16 @@ class Deployed:
 
 
 DEPLOYED: Final = tuple(Deployed(chart, profile) for chart in CHARTS for profile in PROFILES)
+
+
+def moved(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A configuration with what a pod has and this machine has not replaced: host paths, its account, its ports."""
+    receiver = config["receivers"]["host_metrics/shell-detector"]
+    assert receiver["root_path"] == "/hostfs"
+    receiver["root_path"] = str(folder / "hostfs")
+    config["extensions"]["file_storage/shell-detector"]["directory"] = str(folder / "queue")
+    if "health_check" in config["extensions"]:
+        config["extensions"]["health_check"]["endpoint"] = f"127.0.0.1:{free_port()}"
+    config["processors"]["k8s_attributes/shell-detector"]["auth_type"] = "kubeConfig"
+    config["service"]["telemetry"] = {"metrics": {"level": "none"}}
+    return config

@@ -1,7 +1,7 @@
 """Writes what is generated of the values for the charts of the collector: its configuration.
 
-`deploy/collector/agent.yaml` and `lean.yaml` are the configuration, once for all. Of each chart's values the part
-below the mark is made of `agent.yaml`, and the values of the profile lean are made of `lean.yaml`.
+`deploy/collector/agent.yaml` and `lean.yaml` are the configuration, once for all. Of each chart's values the
+part below the mark is made of `agent.yaml`, and the values of the profile lean are made of `lean.yaml`.
 `python tools/collector.py` compares them and ends with exit status 1 when they are apart; with `--write` it
 writes them.
 """
@@ -45,7 +45,11 @@ CHARTS: Final = (
         ("health_check",),
         '  health_check: {endpoint: "${env:MY_POD_IP}:13133"} # the probes of the chart\n',
     ),
-    Chart("splunk-otel-collector", ("agent", "config"), ("file_storage", "health_check", "k8s_observer", "zpages")),
+    Chart(
+        "splunk-otel-collector",
+        ("agent", "config"),
+        ("file_storage", "health_check", "k8s_observer", "zpages"),
+    ),
 )
 
 
@@ -87,13 +91,17 @@ def generated() -> Iterator[tuple[Path, str]]:
 def main(arguments: list[str]) -> int:
     """Compare, or write."""
     apart = [
-        (path, text) for path, text in generated() if not path.exists() or path.read_text(encoding="utf-8") != text
+        (path, text)
+        for path, text in generated()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
     ]
     for path, text in apart:
         if arguments == ["--write"]:
             path.write_text(text, encoding="utf-8")
         else:
-            sys.stderr.write(f"{path.name}: is not what agent.yaml and lean.yaml make of it; run `make docs`\n")
+            sys.stderr.write(
+                f"{path.name}: is not what agent.yaml and lean.yaml make of it; run `make docs`\n"
+            )
     return 0 if arguments == ["--write"] else int(bool(apart))
 
 

@@ -1,11 +1,13 @@
-"""One run that the tests look at: four agents, as their charts would run them, one service and one HEC server."""
+"""One run that the tests look at: four agents, as their charts would run them, a service and a HEC server."""
 
 from __future__ import annotations
 
 import json
 import os
 import urllib.request
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -45,6 +47,19 @@ class Run:
             if (each["k8s.cluster.name"], each["process.pid"]) == (str(deployed), self.shells[shell])
         ]
 
+    def has_opened(self, deployed: Deployed) -> bool:
+        """Whether every shell came by way of an agent."""
+        return all(self.opened(deployed, name) for name in self.shells)
+
+    def shell(self, name: str, *within: str) -> None:
+        """Start one."""
+        self.shells[name] = self.started.start(name, [*within, "bash", "-c", "read -r line; exit"]).pid
+
+    def kill_agents(self) -> None:
+        """``unshare`` lets no other signal through."""
+        for agent in self.agents:
+            agent.kill()
+
     def coverage(self) -> dict[str, dict[str, Any]]:
         """What the service tells of each node, by the cluster's name."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.service.http}/coverage", timeout=10) as reply:
@@ -56,43 +71,40 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     if os.getuid() != 0:
         pytest.skip("namespaces and cgroups need root")
     folder = tmp_path_factory.mktemp("agents")
-    cgroups, started = Cgroups(folder), Started(folder)
-    cluster: Cluster | None = None
-    made: Run | None = None
-    try:
-        (folder / "cluster").mkdir()
+    (folder / "cluster").mkdir()
+    with ExitStack() as ends:
+        cgroups = Cgroups(folder)
+        ends.callback(cgroups.end)
         cluster = Cluster(folder / "cluster")
+        ends.callback(cluster.end)
         cluster.done("create", "namespace", NAMESPACE)
+        started = Started(folder)
+        ends.callback(started.end)
         service = Service(started, "agents", Splunk(started, ack=False))
-        made = Run(started, cluster, service, [make(cluster, pod) for pod in PODS])
-        _play(made, cgroups)
-        yield made
-    finally:
-        for agent in made.agents if made else ():
-            agent.kill()  # unshare lets no other signal through
-        started.end()
-        if cluster:
-            cluster.end()
-        cgroups.end()
+        found = Run(started, cluster, service, [make(cluster, pod) for pod in PODS])
+        ends.callback(found.kill_agents)
+        _play(found, cgroups)
+        yield found
 
 
 def _play(run: Run, cgroups: Cgroups) -> None:
     kubeconfig = run.cluster.user("agent", "/CN=agent")
     rules = DEPLOYED[0].values["clusterRole"]["rules"]
-    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "agent"}}
+    role = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": "agent"},
+    }
     run.cluster.done("create", "--filename=-", given=role | {"rules": rules})
     run.cluster.done("create", "clusterrolebinding", "agent", "--clusterrole=agent", "--user=agent")
     for deployed in DEPLOYED:
         run.agents.append(_start(run, deployed, kubeconfig))
     until("every agent has sent", lambda: len(run.coverage()) == len(DEPLOYED), 60, every_s=1)
-    for name, made in (("machine", None), *((each.pod.name, each) for each in run.pods)):
-        shell = run.started.start(name, ["bash", "-c", "read -r line; exit"])
-        run.shells[name] = shell.pid
-        if made:
-            cgroups.put(made.cgroup, shell.pid)
+    run.shell("machine")
+    for made in run.pods:
+        run.shell(made.pod.name, *cgroups.within(made.cgroup))
     for deployed in DEPLOYED:
-        for name in run.shells:
-            until(f"{deployed}: {name} is told", lambda d=deployed, n=name: bool(run.opened(d, n)), 90, every_s=0.5)  # type: ignore[misc]
+        until(f"{deployed}: every shell is told", partial(run.has_opened, deployed), 90, every_s=0.5)
 
 
 def _start(run: Run, deployed: Deployed, kubeconfig: Path) -> subprocess.Popen[bytes]:
@@ -107,9 +119,11 @@ def _start(run: Run, deployed: Deployed, kubeconfig: Path) -> subprocess.Popen[b
         "K8S_CLUSTER_NAME": str(deployed),
         "OTEL_SHELL_DETECTOR": f"127.0.0.1:{run.service.port}",
     }
-    environment = os.environ | {name: known[name] for name in deployed.variables} | {"KUBECONFIG": str(kubeconfig)}
+    environment = (
+        os.environ | {name: known[name] for name in deployed.variables} | {"KUBECONFIG": str(kubeconfig)}
+    )
     may = ",".join(f"+{each}" for each in sorted(deployed.capabilities))
-    command = [
+    command: list[str | bytes | Path] = [
         *("unshare", "--mount", "--pid", "--fork", "--kill-child"),
         *("sh", "-c", _IN_A_CONTAINER, folder / "hostfs/proc"),
         *("setpriv", f"--bounding-set=-all,{may}", "--inh-caps=-all"),

@@ -2,9 +2,9 @@
 
     python -m tests.collector.measure
 
-It starts idle processes with the command lines of a real node, and a shell. The real collector of each profile scrapes
-this machine for three scrapes, and the bytes that it sends to the service are counted on their way. There is no
-cluster, so no names of workloads are in them.
+It starts idle processes with the command lines of a real node, and a shell. The real collector of each
+profile scrapes this machine three times, and the bytes that it sends to the service are counted on their way.
+There is no cluster, so no names of workloads are in them.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ class _Agent:
         config = moved(deployed.configuration, folder)
         config["receivers"]["host_metrics/shell-detector"]["root_path"] = "/"
         del config["processors"]["k8s_attributes/shell-detector"]
-        config["service"]["pipelines"]["metrics/shell-detector"]["processors"].remove("k8s_attributes/shell-detector")
+        config["service"]["pipelines"]["metrics/shell-detector"]["processors"].remove(
+            "k8s_attributes/shell-detector"
+        )
         path = folder / "config.yaml"
         path.write_text(yaml.safe_dump(config))
         environment = os.environ | {
@@ -70,7 +72,9 @@ class _Agent:
             "K8S_CLUSTER_NAME": "production",
             "OTEL_SHELL_DETECTOR": f"127.0.0.1:{port}",
         }
-        self._process = started.start(deployed.profile, [peer("collector-agent"), "--config", path], environment)
+        self._process = started.start(
+            deployed.profile, [peer("collector-agent"), "--config", path], environment
+        )
 
     def used(self) -> tuple[int, float]:
         """Bytes sent, and seconds of CPU."""
@@ -87,7 +91,8 @@ def _command_lines() -> list[str]:
     found = []
     for frame in FRAMES.FromString((ROOT / "tests/captures/scrape-300.pb").read_bytes()).resource_metrics:
         attributes = {
-            pair.key: pair.value.string_value for pair in RESOURCE_METRICS.FromString(frame).resource.attributes
+            pair.key: pair.value.string_value
+            for pair in RESOURCE_METRICS.FromString(frame).resource.attributes
         }
         found.append(attributes.get(b"process.command_line", b"").decode(errors="replace").replace("\0", " "))
     lines = [line for line in found if line]

@@ -6,16 +6,16 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.chart.cluster import Cluster
 
@@ -23,6 +23,12 @@ NAMESPACE: Final = "shop"
 NODE: Final = "worker-5"
 IMAGE: Final = "registry.example/shop/web"
 _MINUTE: Final = int(time.time()) // 60
+_ENTER: Final = """\
+import os, sys
+with open(sys.argv[1], "w") as processes:
+    processes.write(str(os.getpid()))
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
 
 
 @dataclass(frozen=True)
@@ -134,15 +140,15 @@ class Cgroups:
             (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
         self._made: list[Path] = []
 
-    def put(self, cgroup: str, pid: int) -> None:
-        """A process into a cgroup, by its path from the root."""
+    def within(self, cgroup: str) -> tuple[str, ...]:
+        """What to put before a command that is to run in a cgroup, by its path from the root."""
         path = self._mounted
         for name in cgroup.split("/"):
             path /= name
             if not path.exists():
                 path.mkdir()
                 self._made.append(path)
-        (path / "cgroup.procs").write_text(str(pid))
+        return (sys.executable, "-c", _ENTER, str(path / "cgroup.procs"))
 
     def end(self) -> None:
         """When no process is in them any more."""

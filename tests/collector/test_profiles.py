@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -56,14 +56,40 @@ def test_coverage_tells_what_its_profile_sends(run: Run, deployed: Deployed) -> 
 
 @each_deployed
 @pytest.mark.parametrize("pod", PODS, ids=lambda pod: pod.owner[0])
-def test_a_shell_in_a_pod_arrives_with_the_names_of_its_workload(run: Run, deployed: Deployed, pod: Pod) -> None:
+def test_a_shell_in_a_pod_arrives_with_the_names_of_its_workload(
+    run: Run, deployed: Deployed, pod: Pod
+) -> None:
     [event] = run.opened(deployed, pod.name)
     [made] = [each for each in run.pods if each.pod is pod]
     of_cluster = {"k8s.cluster.name": str(deployed), "k8s.node.name": "worker-5"}
     names = {name: event[name] for name in event if name.startswith(("k8s.", "container."))}
     names.pop("container.init", None)
     assert names == made.labels | of_cluster
-    assert (event["shell.placement"], event["risk_object"]) == ("pod", f"{deployed}/{NAMESPACE}/{pod.workload}")
+    assert (event["shell.placement"], event["risk_object"]) == (
+        "pod",
+        f"{deployed}/{NAMESPACE}/{pod.workload}",
+    )
+
+
+@each_deployed
+def test_the_server_takes_a_pod_of_these_values(run: Run, deployed: Deployed) -> None:
+    pod = deployed.pod
+    container = {
+        "name": "collector",
+        "image": "collector",
+        "env": pod["extraEnvs"],
+        "securityContext": pod["securityContext"],
+        "volumeMounts": pod["extraVolumeMounts"],
+        "resources": pod.get("resources", {}),
+    }
+    placed: dict[str, Any] = {
+        key: pod[key] for key in ("tolerations", "nodeSelector", "affinity") if key in pod
+    }
+    spec = {"containers": [container], "volumes": pod["extraVolumes"], **placed}
+    given: dict[str, Any] = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "agent"}, "spec": spec}
+    strictly = ("--dry-run=server", "--validate=strict", f"--namespace={NAMESPACE}")
+    said = run.cluster.done("create", *strictly, "--filename=-", given=given)
+    assert said == "pod/agent created (server dry run)\n"
 
 
 @each_deployed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,18 +13,18 @@ from tests.collector.values import CHARTS, DEPLOYED, FOLDER, Deployed, merged
 from tools import collector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
 each_deployed = pytest.mark.parametrize("deployed", DEPLOYED, ids=str)
 
 
 @pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder, to be changed."""
     for path in FOLDER.glob("*.yaml"):
         (tmp_path / path.name).write_text(path.read_text())
     monkeypatch.setattr(collector, "FOLDER", tmp_path)
-    yield tmp_path
+    return tmp_path
 
 
 def agent(profile: str) -> dict[str, Any]:
@@ -45,14 +44,17 @@ def test_values_behind_their_source_are_named_and_written_anew(
     source.write_text(source.read_text().replace("collection_interval: 10s", "collection_interval: 30s"))
     assert collector.main([]) == 1
     assert capsys.readouterr().err == "".join(
-        f"{chart}.yaml: is not what agent.yaml and lean.yaml make of it; run `make docs`\n" for chart in CHARTS
+        f"{chart}.yaml: is not what agent.yaml and lean.yaml make of it; run `make docs`\n"
+        for chart in CHARTS
     )
     assert (collector.main(["--write"]), collector.main([])) == (0, 0)
     assert (elsewhere / "splunk-otel-collector.yaml").read_text().count("collection_interval: 30s") == 1
 
 
 @each_deployed
-def test_the_values_hold_the_configuration_of_the_agent_and_the_extensions_of_the_chart(deployed: Deployed) -> None:
+def test_the_values_hold_the_configuration_of_the_agent_and_the_extensions_of_the_chart(
+    deployed: Deployed,
+) -> None:
     found = deployed.configuration
     if deployed.chart == "opentelemetry-collector":
         assert found["extensions"].pop("health_check") == {"endpoint": "${env:MY_POD_IP}:13133"}
@@ -73,7 +75,9 @@ def test_what_waits_for_the_service_is_not_too_old_for_it(deployed: Deployed) ->
     receiver = deployed.configuration["receivers"]["host_metrics/shell-detector"]
     horizon_s = DetectorSettings().replay_horizon.seconds
     retried_s = 60 * int(exporter["retry_on_failure"]["max_elapsed_time"].removesuffix("m"))
-    queued_s = exporter["sending_queue"]["queue_size"] * int(receiver["collection_interval"].removesuffix("s"))
+    queued_s = exporter["sending_queue"]["queue_size"] * int(
+        receiver["collection_interval"].removesuffix("s")
+    )
     assert (retried_s, queued_s) == (3000, 3000)
     assert max(retried_s, queued_s) < horizon_s
 

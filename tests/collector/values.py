@@ -16,14 +16,16 @@ FOLDER: Final = ROOT / "deploy/collector"
 CHARTS: Final = ("opentelemetry-collector", "splunk-otel-collector")
 PROFILES: Final = ("full", "lean")
 _BY_DEFAULT: Final = frozenset(
-    "chown dac_override fowner fsetid kill setgid setuid setpcap net_bind_service net_raw sys_chroot mknod"
-    " audit_write setfcap".split()
+    {
+        *("chown", "dac_override", "fowner", "fsetid", "kill", "setgid", "setuid", "setpcap", "setfcap"),
+        *("net_bind_service", "net_raw", "sys_chroot", "mknod", "audit_write"),
+    }
 )
 """Capabilities of a container that drops none."""
 
 
 def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """As Helm merges values, the charts their configuration and the collector its files: lists are replaced."""
+    """As Helm merges values, charts their configuration, the collector its files: lists are replaced."""
     result = dict(below)
     for key, value in above.items():
         old = result.get(key)
@@ -60,7 +62,9 @@ class Deployed:
     def configuration(self) -> dict[str, Any]:
         """What these values say of the collector: all of it, or what the chart adds to its own."""
         values = self.values
-        found: dict[str, Any] = values["alternateConfig"] if "alternateConfig" in values else values["agent"]["config"]
+        found: dict[str, Any] = (
+            values["alternateConfig"] if "alternateConfig" in values else values["agent"]["config"]
+        )
         declared = found["extensions"]
         listed = found["service"]["extensions"]
         if "agent" in values:  # the chart's own are not in the values, and not part of this
@@ -85,7 +89,7 @@ DEPLOYED: Final = tuple(Deployed(chart, profile) for chart in CHARTS for profile
 
 
 def moved(config: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """A configuration with what a pod has and this machine has not replaced: host paths, its account, its ports."""
+    """A configuration with what this machine has not replaced: host paths, the pod's account, its ports."""
     receiver = config["receivers"]["host_metrics/shell-detector"]
     assert receiver["root_path"] == "/hostfs"
     receiver["root_path"] = str(folder / "hostfs")

@@ -145,7 +145,8 @@ def _recommended(folder: Path, services: Iterable[Service]) -> str:
     config["receivers"]["host_metrics/shell-detector"]["root_path"] = "/"
     config["extensions"]["file_storage/shell-detector"]["directory"] = str(folder / "queue")
     pipeline = config["service"]["pipelines"]["metrics/shell-detector"]
-    pipeline["processors"].remove("k8s_attributes/shell-detector")  # there is no cluster
+    del config["processors"]["k8s_attributes/shell-detector"]  # there is no cluster
+    pipeline["processors"].remove("k8s_attributes/shell-detector")
     exporter = config["exporters"].pop("otlp_grpc/shell-detector")
     for service in services:
         config["exporters"][f"otlp_grpc/{service.name}"] = exporter | {

@@ -105,8 +105,7 @@ class Core:
         self._recovered = threading.Event()
         self.failed: BaseException | None = None
         """What ended the thread, if it was not :meth:`stop`."""
-        self.turned_ns = clocks.monotonic_ns()
-        """When the last turn ended (monotonic clock)."""
+        self._turned_ns = clocks.monotonic_ns()
         self._thread = threading.Thread(target=self._run, name="core", daemon=True)
         self._after = threading.Lock()  # held by who uses the store after the thread has ended
         self._closed = False
@@ -134,6 +133,14 @@ class Core:
     def is_alive(self) -> bool:
         """Whether the thread turns."""
         return self._thread.is_alive()
+
+    @property
+    def turned_ns(self) -> int:
+        """When the last turn ended (monotonic clock); now, while the store is read for the first time.
+
+        That is one turn, which takes what it takes: who restarts it then begins it anew, for ever.
+        """
+        return self._turned_ns if self._recovered.is_set() else self._clocks.monotonic_ns()
 
     def is_accepting(self) -> bool:
         """Whether records would be taken now."""
@@ -389,7 +396,7 @@ class Core:
             item.durable.set_exception(NotAccepted("the core has failed"))
 
     def _observe(self) -> None:
-        self.turned_ns = self._clocks.monotonic_ns()
+        self._turned_ns = self._clocks.monotonic_ns()
         metrics.TRACKED_SHELLS.set(self._detector.tracked())
         metrics.NODES.set(self._detector.count_nodes())
         metrics.SERVICE_TIME.set(self._clock.now_ns / 1e9)

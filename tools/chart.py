@@ -27,6 +27,7 @@ _SET_BY_THE_CHART: Final = frozenset({"state.path", "policy.path"})
 _ANY_OBJECT: Final = {"type": "object"}
 _STRINGS: Final = {"type": "object", "additionalProperties": {"type": "string"}}
 _OBJECTS: Final = {"type": "array", "items": _ANY_OBJECT}
+_RANGES: Final = {"type": "array", "items": {"type": "string", "pattern": "^[0-9a-fA-F:.]+/[0-9]{1,3}$"}}
 _PROBE: Final = {"type": ["object", "null"]}
 _NAME: Final = {"type": "string", "maxLength": 253, "pattern": "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$"}
 _KEY: Final = {"type": "string", "maxLength": 253, "pattern": "^[-._a-zA-Z0-9]+$"}
@@ -69,16 +70,21 @@ _SPECIAL: Final[Mapping[str, Mapping[str, object]]] = {
     "persistence.annotations": _STRINGS,
     "service.type": {"enum": ["ClusterIP", "NodePort", "LoadBalancer"]},
     "service.annotations": _STRINGS,
+    "service.loadBalancerClass": {"type": "string"},
+    "service.loadBalancerSourceRanges": _RANGES,
     "service.ipFamilyPolicy": {"enum": ["", "SingleStack", "PreferDualStack", "RequireDualStack"]},
     "serviceAccount.name": _NAME,
     "serviceAccount.annotations": _STRINGS,
     "networkPolicy.otlp.peers": _OBJECTS,
-    "networkPolicy.otlp.ipBlocks": {
-        "type": "array",
-        "items": {"type": "string", "pattern": "^[0-9a-fA-F:.]+/[0-9]{1,3}$"},
-    },
+    "networkPolicy.otlp.ipBlocks": _RANGES,
     "networkPolicy.http.peers": _OBJECTS,
     "networkPolicy.egress.peers": _OBJECTS,
+    "networkPolicy.egress.dnsPorts": {
+        "type": "array",
+        "uniqueItems": True,
+        "items": {"type": "integer", "minimum": 1, "maximum": 65535},
+    },
+    "networkPolicy.egress.extra": _OBJECTS,
     "serviceMonitor.labels": _STRINGS,
     "serviceMonitor.interval": _DURATION,
     "podMonitor.labels": _STRINGS,
@@ -124,8 +130,10 @@ Finds shells in the process metrics of OpenTelemetry Collectors and tells Splunk
       --set config.detector.cluster_name=production \\
       --set config.exporter.hec.url=https://splunk.example:8088 --set hecToken.secretName=splunk-hec
 
-Helm then prints the exporter that the collector's agents need, and what to check next. `ci/` holds values to
-start from: `mtls-values.yaml`, `openshift-values.yaml`, `network-values.yaml` and others.
+Helm then prints the exporter that the collector's agents need, and what to check next. The whole way to a
+test event in Splunk is in [docs/deploy.md](../../../docs/deploy.md), what comes later in
+[UPGRADING.md](../../../UPGRADING.md). `ci/` holds values to start from: `mtls-values.yaml`,
+`openshift-values.yaml`, `network-values.yaml` and others.
 
 Values that the application would refuse are refused by `helm template` already: unknown keys, wrong kinds of
 values, and values that do not go together. Left to the application: files, and the expressions of
@@ -182,11 +190,7 @@ def _of_configuration() -> dict[str, Any]:
             empty = {"type": "object", "additionalProperties": False, "properties": {}}
             section = section["properties"].setdefault(part, empty)
         section["properties"][key.path[-1]] = {"description": key.meaning, **key.kind.schema}
-    # Without a name two clusters look the same to an analyst.
-    detector = root["properties"]["detector"]
-    detector["properties"]["cluster_name"] = detector["properties"]["cluster_name"]["anyOf"][0]
-    detector["required"] = ["cluster_name"]
-    root["required"] = ["receiver", "http", "detector", "exporter"]
+    root["required"] = ["receiver", "http", "exporter"]
     for name in ("receiver", "http"):
         root["properties"][name]["required"] = ["endpoint"]
     root["properties"]["exporter"]["required"] = ["sink"]
@@ -202,8 +206,8 @@ def schema() -> str:
     }
     for name, value in yaml.safe_load(text).items():
         properties[name] |= _of_configuration() if name == "config" else _of_default(name, value)
-    # Charts that depend on this one hand `global` down, whether it is used or not.
-    properties["global"] = {"type": "object"}
+    # Charts that depend on this one hand `global` down, and `enabled` if that is their condition.
+    properties |= {"global": {"type": "object"}, "enabled": {"type": "boolean"}}
     whole = {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "type": "object",

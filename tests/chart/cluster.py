@@ -52,6 +52,8 @@ def _certificate(folder: Path, name: str, subject: str, extension: str) -> None:
 class Cluster:
     """Started when it is made; :meth:`end` ends it."""
 
+    _server: subprocess.Popen[bytes] | None = None
+
     def __init__(self, folder: Path) -> None:
         self._kubectl_binary = peer("kubectl")
         server, etcd = peer("kube-apiserver"), program("etcd")
@@ -83,7 +85,7 @@ class Cluster:
                 f"--initial-advertise-peer-urls={among}", f"--initial-cluster=default={among}",
             ],
         )  # fmt: skip
-        self._started.start(
+        self._server = self._started.start(
             "kube-apiserver",
             [
                 server, f"--etcd-servers={etcd}", "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1",
@@ -110,6 +112,8 @@ class Cluster:
         return kubeconfig
 
     def end(self) -> None:
+        if self._server is not None:
+            self._server.kill()  # a graceful end waits for the etcd that ends too
         self._started.end()
 
     def kubectl(self, *arguments: str | Path, given: object = None) -> subprocess.CompletedProcess[str]:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,6 +33,12 @@ def test_the_generated_files_are_those_of_their_sources() -> None:
         [sys.executable, "tools/chart.py"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (verified.returncode, verified.stderr) == (0, "")
+
+
+def test_chart_and_application_are_of_one_version() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (chart["version"], chart["appVersion"]) == (project["version"], project["version"])
 
 
 @pytest.mark.parametrize("values", VALUES, ids=named)
@@ -64,7 +71,7 @@ def test_the_unit_tests_of_the_chart_pass_in_strict_mode() -> None:
 def test_each_template_has_a_suite_of_unit_tests() -> None:
     templates = {path.stem for path in (CHART / "templates").glob("[!_]*.*")}
     suites = {path.name.removesuffix("_test.yaml") for path in (CHART / "tests").glob("*_test.yaml")}
-    assert suites == {name.lower() for name in templates}
+    assert suites == {name.lower() for name in templates} | {"refusals"}
 
 
 def conform(rendered: list[dict[str, Any]], kubernetes: str, folder: Path) -> dict[str, int]:

@@ -98,6 +98,15 @@ def turn_to(core: Core, time: Time, seconds: float) -> None:
         core.turn(0)
 
 
+def test_a_core_that_still_reads_its_store_has_not_stalled(time: Time, store: Failing) -> None:
+    core = Core(Rules(), store, plain(encode), lambda: None, time.clocks())
+    time.seconds = 1000
+    reading = core.turned_ns
+    core.turn(0)
+    time.seconds = 2000
+    assert (reading, core.turned_ns) == (1000 * 10**9, 1000 * 10**9)
+
+
 def test_a_sample_becomes_an_event_when_its_window_closes(core: Core, time: Time, store: Failing) -> None:
     core.is_alive = lambda: True  # type: ignore[method-assign]  # it is turned by hand
     assert submit(core, record(3, sample(3))) == []

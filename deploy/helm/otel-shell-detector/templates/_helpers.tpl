@@ -2,16 +2,17 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
-{{/* 52 characters: a StatefulSet's pods carry its name and a hash of 11 as a label of at most 63. */}}
+{{/* 52 characters: a StatefulSet's pods carry its name and a hash of 11 as a label of at most 63.
+Dashes for dots, which a release may have in its name and a Service may not. */}}
 {{- define "osd.fullname" -}}
 {{- $name := include "osd.name" . }}
+{{- $whole := printf "%s-%s" .Release.Name $name }}
 {{- if .Values.fullnameOverride }}
-{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" }}
+{{- $whole = .Values.fullnameOverride }}
 {{- else if contains $name .Release.Name }}
-{{- .Release.Name | trunc 52 | trimSuffix "-" }}
-{{- else }}
-{{- printf "%s-%s" .Release.Name $name | trunc 52 | trimSuffix "-" }}
+{{- $whole = .Release.Name }}
 {{- end }}
+{{- $whole | replace "." "-" | trunc 52 | trimAll "-" }}
 {{- end }}
 
 {{- define "osd.selectorLabels" -}}
@@ -23,7 +24,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $own := include "osd.selectorLabels" . | fromYaml }}
 {{- $_ := set $own "app.kubernetes.io/version" .Chart.AppVersion }}
 {{- $_ := set $own "app.kubernetes.io/managed-by" .Release.Service }}
-{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_") }}
+{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") }}
 {{- toYaml (merge $own (deepCopy .Values.commonLabels)) }}
 {{- end }}
 
@@ -52,6 +53,13 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- define "osd.bytes" -}}
 {{- $units := dict "GiB" 1073741824 "GB" 1000000000 "MiB" 1048576 "MB" 1000000 "KiB" 1024 "kB" 1000 "KB" 1000 "B" 1 }}
 {{- mul (regexFind "^[0-9]+" . | int64) (get $units (regexFind "[A-Za-z]+$" .)) }}
+{{- end }}
+
+{{/* The bytes of a quantity of Kubernetes such as 1.5Gi. */}}
+{{- define "osd.quantity" -}}
+{{- $units := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "P" 1000000000000000 "E" 1000000000000000000 }}
+{{- $units = merge $units (dict "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 "Ei" 1152921504606846976) }}
+{{- mulf (regexFind "^[0-9.]+" . | float64) (get $units (regexFind "[A-Za-z]*$" .)) | int64 }}
 {{- end }}
 
 {{- define "osd.ephemeral" -}}
@@ -134,8 +142,8 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $flight := div (add (include "osd.bytes" (dig "receiver" "max_in_flight" "64MiB" .Values.config) | int64) 1048575) 1048576 }}
 requests:
   cpu: 100m
-  memory: {{ add 128 (mul 2 $flight) }}Mi
+  memory: {{ add 128 (mul 4 $flight) }}Mi
 limits:
-  memory: {{ add 256 (mul 4 $flight) }}Mi
+  memory: {{ add 256 (mul 8 $flight) }}Mi
 {{- end }}
 {{- end }}

@@ -20,6 +20,23 @@
 {{- end }}
 
 {{- define "osd.validate.values" -}}
+{{- if not (dig "detector" "cluster_name" "" .Values.config) }}
+{{- fail "config.detector.cluster_name: got nothing; want the name of this cluster. A release needs it, config.exporter.hec.url and hecToken.secretName" }}
+{{- end }}
+{{- if regexMatch "^([0-9]|$)" (include "osd.fullname" .) }}
+{{- fail (printf "the name of the release's objects: got %q; want one that begins with a letter: name the release so, or set fullnameOverride" (include "osd.fullname" .)) }}
+{{- end }}
+{{- if and .Values.persistence.enabled (not (include "osd.ephemeral" .)) }}
+{{- $state := dig "state" "max_size" "1GiB" .Values.config }}
+{{- $bytes := include "osd.bytes" $state | int64 }}
+{{- $least := add $bytes (div $bytes 8) 67108864 }}
+{{- if lt (include "osd.quantity" .Values.persistence.size | int64) $least }}
+{{- fail (printf "persistence.size: got %s; want at least %dMi, for config.state.max_size is %s, and its log, its ballast and the filesystem need an eighth more and 64Mi" .Values.persistence.size (div (add $least 1048575) 1048576) $state) }}
+{{- end }}
+{{- end }}
+{{- if and .Values.serviceMonitor.enabled (ne .Values.service.type "ClusterIP") }}
+{{- fail (printf "serviceMonitor.enabled: got true; want podMonitor.enabled, for a Service of type %s does not show the metrics" .Values.service.type) }}
+{{- end }}
 {{- if and .Values.hecToken.secretName .Values.hecToken.value }}
 {{- fail "hecToken: got secretName and value; want one of them" }}
 {{- end }}

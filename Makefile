@@ -85,6 +85,7 @@ lint: env ## ruff, mypy, the room table, the Dockerfile, generated documents
 	$(VENV)/bin/hadolint Dockerfile
 	$(PY) tools/verify-docs
 	$(PY) tools/chart.py
+	$(PY) tools/collector.py
 
 env: ## the environment of the above, made anew when locks/ or pyproject.toml change
 	@VENV=$(VENV) tools/make-env dev
@@ -101,6 +102,7 @@ splunk-env: ## the environment of Splunk's AppInspect, for tools/appinspect.py (
 docs: env ## write the generated documents from the code
 	$(PY) tools/verify-docs --write
 	$(PY) tools/chart.py --write
+	$(PY) tools/collector.py --write
 
 locks: ## pin the dependencies again (needs uv); LOCKS_UPGRADE=1 moves every pin
 	@locks/update

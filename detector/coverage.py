@@ -38,6 +38,8 @@ SPREAD_NS: Final = 2 * NANOSECONDS
 taken for longer than it is, which is the safe side."""
 MOST_UNPLACED: Final = 0.01
 """Share of shells with unknown placement above which somebody should look: scoring rests on the placement."""
+MOST_PARENTLESS: Final = 0.1
+"""Share of shells whose parent was not seen above which the collector does not send all processes."""
 MOST_PATHLESS: Final = 0.5
 """Share of frames without a path above which the collector may not look at other users' processes."""
 
@@ -70,6 +72,8 @@ class Concern(enum.StrEnum):
     """The collector does not see the node's processes, but those of its own container."""
     NO_PATHS = "no_paths"
     PLACEMENT_UNKNOWN = "placement_unknown"
+    PARENTS_UNKNOWN = "parents_unknown"
+    """The collector sends shells without the processes around them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,8 @@ class NodeCoverage:
     of pid 1): whether they came with one of the last ten scrapes; ``None`` while there are fewer. ``frames``
     are those that were read: of shells, and the first of each request, which mostly is that of pid 1;
     ``pathless`` of them have a command line but no path, ``relative`` a cgroup that is relative to the
-    collector's. ``shells`` were told, ``unplaced`` of them with unknown placement.
+    collector's. ``shells`` were told, ``unplaced`` of them with unknown placement, ``parentless`` without a
+    parent that was seen.
     """
 
     node: NodeId
@@ -98,6 +103,7 @@ class NodeCoverage:
     relative: int
     shells: int
     unplaced: int
+    parentless: int
 
     @property
     def shortest_ns(self) -> int | None:
@@ -122,6 +128,8 @@ class NodeCoverage:
             yield Concern.NO_PATHS
         if _is_over(self.shells, self.unplaced):
             yield Concern.PLACEMENT_UNKNOWN
+        if self.parentless > MOST_PARENTLESS * self.shells:
+            yield Concern.PARENTS_UNKNOWN
 
 
 def _is_over(shells: int, unplaced: int) -> bool:
@@ -139,7 +147,7 @@ class Coverage:
         self._ages = (-_MISSING, -_MISSING, -_MISSING)
         """Scrapes since CPU and memory utilization and pid 1 were seen last; below 0, up to it, never."""
         self._frames = (0, 0, 0)
-        self._shells = (0, 0)
+        self._shells = (0, 0, 0)
         self.host = ""
         self.silences = 0
         """How often it fell silent."""
@@ -177,12 +185,15 @@ class Coverage:
         self.silent = True
         self.silences += 1
 
-    def told(self, *, unplaced: bool) -> bool:
+    def told(self, *, unplaced: bool, parentless: bool) -> bool:
         """A shell was told. Whether it is the one with which too many have an unknown placement."""
-        before = _is_over(*self._shells)
-        shells, of_them = self._shells[0] + 1, self._shells[1] + unplaced
-        self._shells = (shells // 2, of_them // 2) if shells == _FULL else (shells, of_them)
-        return not before and _is_over(*self._shells)
+        shells, of_them, without = self._shells
+        before = _is_over(shells, of_them)
+        shells, of_them, without = shells + 1, of_them + unplaced, without + parentless
+        if shells == _FULL:
+            shells, of_them, without = shells // 2, of_them // 2, without // 2
+        self._shells = (shells, of_them, without)
+        return not before and _is_over(shells, of_them)
 
     def last_scrape_ns(self) -> int:
         """Event time of the latest scrape of those that came last; 0 if none had a time."""
@@ -201,7 +212,7 @@ class Coverage:
         state = NodeState.REPORTING if quiet_ns < self.silent_after_ns else NodeState.SILENT
         cpu, memory, init = map(_was_seen, self._ages)
         frames, pathless, relative = self._frames
-        shells, unplaced = self._shells
+        shells, unplaced, parentless = self._shells
         return NodeCoverage(
             node=node,
             state=NodeState.GONE if quiet_ns >= GONE_NS else state,
@@ -217,6 +228,7 @@ class Coverage:
             relative=relative,
             shells=shells,
             unplaced=unplaced,
+            parentless=parentless,
         )
 
     def _known(self) -> tuple[int, ...]:
@@ -251,11 +263,11 @@ class Coverage:
         self._times = _TIMES.pack(*times)
         cpu, memory, init = ages
         read, pathless, relative = frames
-        told, unplaced = shells
+        told, unplaced, parentless = (*shells, 0)[:3]  # two, if written before parents were counted
         self._ages, self._frames, self._shells = (
             (cpu, memory, init),
             (read, pathless, relative),
-            (told, unplaced),
+            (told, unplaced, parentless),
         )
         self.silent_after_ns = max(SILENT_NS, 2 * (self.interval_ns() or 0))
 

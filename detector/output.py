@@ -47,10 +47,10 @@ class Output:
 
     def placed(self, node: NodeId, coverage: Coverage, sightings: evidence.Sightings) -> None:
         """A tracked shell of these sightings was told; note where it runs."""
-        cgroup = evidence.resolve(sightings).cgroup
-        placement = cgroup.placement if cgroup else Placement.UNKNOWN
+        seen = evidence.resolve(sightings)
+        placement = seen.cgroup.placement if seen.cgroup else Placement.UNKNOWN
         self.count(Count(f"placement_{placement}"))
-        if coverage.told(unplaced=placement is Placement.UNKNOWN):
+        if coverage.told(unplaced=placement is Placement.UNKNOWN, parentless=seen.kin is None):
             self._unplaced.append(node)
 
     def silent(

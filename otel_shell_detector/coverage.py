@@ -40,6 +40,7 @@ _COLUMNS: Final = (
     "relative",
     "no path",
     "unplaced",
+    "no parent",
     "concerns",
 )
 
@@ -145,6 +146,7 @@ def _described(node: NodeCoverage) -> dict[str, Any]:
         "no_path_share": _share(node.pathless, node.frames),
         "shells": node.shells,
         "shells_placement_unknown_share": _share(node.unplaced, node.shells),
+        "shells_parent_unknown_share": _share(node.parentless, node.shells),
     }
 
 
@@ -169,6 +171,7 @@ def _row(node: NodeCoverage) -> tuple[str, ...]:
         _percent(node.relative, node.frames),
         _percent(node.pathless, node.frames),
         _percent(node.unplaced, node.shells),
+        _percent(node.parentless, node.shells),
         ", ".join(node.concerns) or "none",
     )
 

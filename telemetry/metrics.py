@@ -184,7 +184,8 @@ COVERAGE_CONCERNS: Final = gauge(
     "Reporting nodes of which something cannot be seen.",
     "concern",
     concern="no_memory_utilization, no_cpu_utilization, no_pid_1 (in the last ten scrapes); "
-    "no_paths: of more than half of the frames; placement_unknown: of more than 1 % of the shells",
+    "no_paths: of more than half of the frames; placement_unknown: of more than 1 % of the shells; "
+    "parents_unknown: of more than 10 %",
 )
 COVERAGE_INTERVAL: Final = gauge(
     "coverage_scrape_interval",

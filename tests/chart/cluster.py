@@ -21,8 +21,8 @@ apiVersion: v1
 kind: Config
 clusters:
   - {{name: local, cluster: {{server: "https://127.0.0.1:{port}", certificate-authority: {folder}/ca.pem}}}}
-users: [{{name: admin, user: {{client-certificate: {folder}/admin.pem, client-key: {folder}/admin.key}}}}]
-contexts: [{{name: local, context: {{cluster: local, user: admin}}}}]
+users: [{{name: user, user: {{client-certificate: {folder}/{user}.pem, client-key: {folder}/{user}.key}}}}]
+contexts: [{{name: local, context: {{cluster: local, user: user}}}}]
 current-context: local
 """
 
@@ -58,11 +58,11 @@ class Cluster:
         self._kubectl_binary = peer("kubectl")
         server, etcd = peer("kube-apiserver"), program("etcd")
         self._started = Started(folder)
-        self.kubeconfig = folder / "kubeconfig"
+        self.folder = folder
+        self.kubeconfig = folder / "admin.kubeconfig"
         key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-keyout", "ca.key")
         _openssl(folder, "req", "-x509", *key, "-subj", "/CN=ca", "-days", "2", "-out", "ca.pem")
         _certificate(folder, "server", "/CN=server", "subjectAltName=IP:127.0.0.1,IP:10.96.0.1\n")
-        _certificate(folder, "admin", "/O=system:masters/CN=admin", "extendedKeyUsage=clientAuth\n")
         _openssl(
             folder, "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", "accounts.key"
         )
@@ -100,8 +100,16 @@ class Cluster:
                 "--endpoint-reconciler-type=none",
             ],
         )  # fmt: skip
-        self.kubeconfig.write_text(_KUBECONFIG.format(port=port, folder=folder))
+        self._port = port
+        self.user("admin", "/O=system:masters/CN=admin")
         until("the API server is ready", lambda: self.kubectl("get", "--raw=/readyz").returncode == 0, 120)
+
+    def user(self, name: str, subject: str) -> Path:
+        """The kubeconfig of a user with a certificate of this subject."""
+        _certificate(self.folder, name, subject, "extendedKeyUsage=clientAuth\n")
+        kubeconfig = self.folder / f"{name}.kubeconfig"
+        kubeconfig.write_text(_KUBECONFIG.format(port=self._port, folder=self.folder, user=name))
+        return kubeconfig
 
     def end(self) -> None:
         if self._server is not None:

@@ -145,21 +145,30 @@ def test_counts_are_recent() -> None:
     coverage = Coverage()
     for at in range(256):
         coverage.note(replace(record(10 * at), signs=signs.NO_PATH | signs.RELATIVE))
-        coverage.told(unplaced=True)
+        coverage.told(unplaced=True, parentless=True)
     known = seen(coverage)
     assert (known.frames, known.pathless, known.relative) == (128, 128, 128)
-    assert (known.shells, known.unplaced) == (128, 128)
+    assert (known.shells, known.unplaced, known.parentless) == (128, 128, 128)
 
 
 def test_more_than_one_in_a_hundred_unplaced_is_told_when_it_becomes_so() -> None:
     coverage = Coverage()
     for _ in range(100):
-        assert not coverage.told(unplaced=False)
-    assert not coverage.told(unplaced=True)  # 1 of 101
+        assert not coverage.told(unplaced=False, parentless=False)
+    assert not coverage.told(unplaced=True, parentless=False)  # 1 of 101
     assert seen(coverage).concerns == ()
-    assert coverage.told(unplaced=True)  # 2 of 102
+    assert coverage.told(unplaced=True, parentless=False)  # 2 of 102
     assert seen(coverage).concerns == (Concern.PLACEMENT_UNKNOWN,)
-    assert not coverage.told(unplaced=True)
+    assert not coverage.told(unplaced=True, parentless=False)
+
+
+def test_more_than_one_in_ten_without_a_parent_is_a_concern() -> None:
+    coverage = Coverage()
+    for number in range(10):
+        coverage.told(unplaced=False, parentless=number == 0)
+    assert seen(coverage).concerns == ()  # 1 of 10
+    coverage.told(unplaced=False, parentless=True)
+    assert seen(coverage).concerns == (Concern.PARENTS_UNKNOWN,)
 
 
 # --- in the detector
@@ -178,7 +187,7 @@ def test_a_node_of_whose_shells_the_placement_is_unknown_is_named_once() -> None
     placements = {name: count for name, count in world.counts.items() if name.startswith("placement_")}
     assert placements == {"placement_pod": 10, "placement_host": 1, "placement_unknown": 2}
     (known,) = world.detector.coverage(service(60))
-    assert (known.shells, known.unplaced) == (13, 2)
+    assert (known.shells, known.unplaced, known.parentless) == (13, 2, 13)
 
 
 def test_an_early_opening_is_placed_by_its_open_window() -> None:
@@ -309,6 +318,15 @@ def test_a_node_from_before_there_was_coverage_falls_silent_after_its_next_frame
     assert world.silent == [silence(1010, 1, 1310)]
 
 
+def test_a_checkpoint_from_before_parents_were_counted_has_none_without() -> None:
+    coverage = Coverage()
+    coverage.told(unplaced=True, parentless=True)
+    dumped = coverage.dump()
+    dumped[3] = [5, 2]
+    coverage.load(dumped)
+    assert (seen(coverage).shells, seen(coverage).unplaced, seen(coverage).parentless) == (5, 2, 0)
+
+
 # --- what it costs
 
 
@@ -317,7 +335,7 @@ def test_the_coverage_of_a_node_takes_little_memory_and_little_of_its_checkpoint
         coverage = Coverage()
         for at in range(300):
             coverage.note(replace(record(10 * at + number / 1e6), signs=BOTH, init_start_ns=5))
-            coverage.told(unplaced=False)
+            coverage.told(unplaced=False, parentless=False)
         return coverage
 
     tracemalloc.start()

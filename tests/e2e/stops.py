@@ -138,24 +138,22 @@ def _is_sampled(run: Run, name: str) -> bool:
 
 def _recommended(folder: Path, services: Iterable[Service]) -> str:
     """The configuration that we recommend, with an exporter for each service, and one to a file."""
-    text = (ROOT / "docs/collector.yaml").read_text()
-    queue = folder / "queue"
-    queue.mkdir()
-    for name, value in {
-        "HOST_ROOT": "/",
-        "K8S_NODE_NAME": "node-stops",
-        "K8S_CLUSTER_NAME": "e2e",
-        "QUEUE_DIRECTORY": str(queue),
-    }.items():
+    text = (ROOT / "deploy/collector/agent.yaml").read_text()
+    for name, value in {"K8S_NODE_NAME": "node-stops", "K8S_CLUSTER_NAME": "e2e"}.items():
         text = text.replace(f"${{env:{name}}}", value)
     config = yaml.safe_load(text)
-    exporter = config["exporters"].pop("otlp_grpc")
+    config["receivers"]["host_metrics/shell-detector"]["root_path"] = "/"
+    config["extensions"]["file_storage/shell-detector"]["directory"] = str(folder / "queue")
+    pipeline = config["service"]["pipelines"]["metrics/shell-detector"]
+    del config["processors"]["k8s_attributes/shell-detector"]  # there is no cluster
+    pipeline["processors"].remove("k8s_attributes/shell-detector")
+    exporter = config["exporters"].pop("otlp_grpc/shell-detector")
     for service in services:
         config["exporters"][f"otlp_grpc/{service.name}"] = exporter | {
             "endpoint": f"127.0.0.1:{service.port}"
         }
     config["exporters"]["file"] = {"path": str(folder / "sent"), "format": "proto"}
-    config["service"]["pipelines"]["metrics"]["exporters"] = list(config["exporters"])
+    pipeline["exporters"] = list(config["exporters"])
     config["service"]["telemetry"] = {"metrics": {"level": "none"}, "logs": {"encoding": "json"}}
     return yaml.safe_dump(config)
 

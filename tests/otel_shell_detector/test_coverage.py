@@ -66,6 +66,7 @@ def test_the_worst_nodes_come_first_and_totals_are_of_all() -> None:
             "no_pid_1": 0,
             "no_paths": 0,
             "placement_unknown": 1,
+            "parents_unknown": 0,
         },
         "interval_seconds": {"median": 10.0, "max": 60.0},
         "shortest_sure_seconds": {"median": 22.0, "max": 62.0},
@@ -96,6 +97,7 @@ def test_a_node_is_described_whole() -> None:
         "no_path_share": 0.3333,
         "shells": 0,
         "shells_placement_unknown_share": None,
+        "shells_parent_unknown_share": None,
     }
 
 
@@ -114,7 +116,7 @@ def test_no_node_is_described_as_none() -> None:
 def test_a_table_shows_no_control_character_of_a_name() -> None:
     shown = table([replace(good("a\x1b[2J\nb"), interval_ns=None, cpu=None, memory=False)])
     row = " ".join(shown.splitlines()[1].split())
-    assert row == "prod/a?[2J?b reporting - - - no yes 0.0 % 0.0 % - no_memory_utilization"
+    assert row == "prod/a?[2J?b reporting - - - no yes 0.0 % 0.0 % - - no_memory_utilization"
 
 
 # --- once in a while

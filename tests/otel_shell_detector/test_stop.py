@@ -87,14 +87,16 @@ class SlowToRead(MemoryStore):
 
 
 class Hurrying:
-    """A clock that is 50 s later each time."""
+    """A clock that is 50 s later each time, until it stands."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
+        self.stands = False
         self.looked_at = threading.Event()
 
     def monotonic(self) -> float:
-        self.now_s += 50
+        if not self.stands:
+            self.now_s += 50
         if self.now_s >= 1000:
             self.looked_at.set()
         return self.now_s
@@ -110,6 +112,7 @@ def test_who_asks_waits_for_as_long_as_the_store_is_read(monkeypatch: pytest.Mon
         backlog = asking.submit(core.backlog)
         assert clock.looked_at.wait(60)
         assert not backlog.done()
+        clock.stands = True
         store.released.set()
         assert backlog.result(60) == dict.fromkeys(Lane, 0)
     core.stop()

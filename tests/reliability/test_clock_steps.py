@@ -61,14 +61,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.mark.parametrize("service", STEPS)
 def test_the_clock_was_stepped_and_service_time_was_not(world: World, service: str) -> None:
-    """Else the rest proves nothing."""
+    """Else the rest proves nothing. What is read is the time of the last turn, which a busy machine delays."""
     lines = [json.loads(line) for line in world.services[service].log().splitlines()]
     stamps = {line["event"]: datetime.fromisoformat(line["timestamp"]).timestamp() for line in lines[::-1]}
     stepped_s = stamps["service.stopping"] - stamps["service.started"]  # of the first of two runs
     assert STEPS[service] <= stepped_s <= STEPS[service] + 400
     readings = world.service_time[service]
     for (began_s, before_s, _), (_, after_s, ended_s) in pairwise(readings):
-        assert 0 <= after_s - before_s <= ended_s - began_s + 0.5
+        assert 0 <= after_s - before_s <= ended_s - began_s + 60
 
 
 @pytest.mark.parametrize("node", STEPS)

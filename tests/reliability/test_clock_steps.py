@@ -61,7 +61,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.mark.parametrize("service", STEPS)
 def test_the_clock_was_stepped_and_service_time_was_not(world: World, service: str) -> None:
-    """Else the rest proves nothing. What is read is the time of the last turn, which a busy machine delays."""
+    """Else the rest proves nothing. What is read is of the last turn, which a busy machine delays."""
     lines = [json.loads(line) for line in world.services[service].log().splitlines()]
     stamps = {line["event"]: datetime.fromisoformat(line["timestamp"]).timestamp() for line in lines[::-1]}
     stepped_s = stamps["service.stopping"] - stamps["service.started"]  # of the first of two runs

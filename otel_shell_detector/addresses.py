@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Final, Self
 from urllib.parse import urlsplit
 
-_ENDPOINT: Final = re.compile(r"(?:\[([0-9A-Fa-f:.%a-z]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})")
-_HIGHEST_PORT: Final = 65535
+_PORT: Final = "(0|[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+ENDPOINT: Final = r"(?:\[([0-9A-Fa-f:.%a-z]+)\]|([A-Za-z0-9._-]+)):" + _PORT
+"""A host, or an IPv6 address in brackets, and a port without leading zeros: a regular expression."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +29,8 @@ class Endpoint:
 
         Raises :class:`ValueError` for anything else.
         """
-        match = _ENDPOINT.fullmatch(text)
-        if not match or int(match[3]) > _HIGHEST_PORT:
+        match = re.fullmatch(ENDPOINT, text)
+        if not match:
             raise ValueError("not host:port")
         if match[1]:
             ipaddress.IPv6Address(match[1])

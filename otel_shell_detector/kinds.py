@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic_core import core_schema
 
-from otel_shell_detector.addresses import Endpoint, parse_base_url
+from otel_shell_detector.addresses import ENDPOINT, Endpoint, parse_base_url
 from otel_shell_detector.quantities import DURATION_PATTERN, SIZE_PATTERN, Duration, Rate, Size
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def endpoint() -> Kind:
         return value if isinstance(value, Endpoint) else Endpoint.parse(_text(value))
 
     want = '"host:port", an IPv6 address in brackets ("[::1]:4317")'
-    return Kind(want, read, schema=_text_of(r"^(\[[0-9A-Fa-f:.%a-z]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$"))
+    return Kind(want, read, schema=_text_of(f"^{ENDPOINT}$"))
 
 
 def base_url(example: str) -> Kind:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,8 +28,15 @@ _SET_BY_THE_CHART: Final = frozenset({"state.path", "policy.path"})
 _ANY_OBJECT: Final = {"type": "object"}
 _STRINGS: Final = {"type": "object", "additionalProperties": {"type": "string"}}
 _OBJECTS: Final = {"type": "array", "items": _ANY_OBJECT}
-_RANGES: Final = {"type": "array", "items": {"type": "string", "pattern": "^[0-9a-fA-F:.]+/[0-9]{1,3}$"}}
-_PROBE: Final = {"type": ["object", "null"]}
+_RANGES: Final = {
+    "type": "array",
+    "items": {"type": "string", "pattern": "^[0-9a-fA-F:.]+/([0-9]|[1-9][0-9]|1[01][0-9]|12[0-8])$"},
+}
+_HANDLERS: Final = ("httpGet", "tcpSocket", "exec", "grpc")
+_PROBE: Final = {
+    "type": ["object", "null"],
+    "not": {"anyOf": [{"required": pair} for pair in map(list, combinations(_HANDLERS, 2))]},
+}
 _NAME: Final = {"type": "string", "maxLength": 253, "pattern": "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$"}
 _KEY: Final = {"type": "string", "maxLength": 253, "pattern": "^[-._a-zA-Z0-9]+$"}
 _DURATION: Final = {"type": "string", "pattern": "^([0-9]+(ms|[smhdwy]))+$"}
@@ -170,12 +178,23 @@ def documented(text: str) -> Iterator[tuple[str, str]]:
             meaning = []
 
 
+def _sections(prefix: str, values: Mapping[str, object]) -> list[str]:
+    """Those of the values that templates look into; with null Helm takes them away."""
+    return [
+        name
+        for name, value in values.items()
+        if isinstance(value, dict) and value and f"{prefix}{name}" not in _SPECIAL
+    ]
+
+
 def _of_default(path: str, value: object) -> Mapping[str, object]:
     if path in _SPECIAL:
         return _SPECIAL[path]
     if isinstance(value, dict) and value:
         inner = {name: _of_default(f"{path}.{name}", each) for name, each in value.items()}
-        return {"type": "object", "additionalProperties": False, "properties": inner}
+        needed = _sections(f"{path}.", value)
+        closed = {"type": "object", "additionalProperties": False, "properties": inner}
+        return closed | ({"required": needed} if needed else {})
     return {"type": {bool: "boolean", int: "integer", str: "string"}[type(value)]}
 
 
@@ -212,7 +231,7 @@ def schema() -> str:
         "$schema": "http://json-schema.org/draft-07/schema#",
         "type": "object",
         "additionalProperties": False,
-        "required": ["config"],
+        "required": _sections("", yaml.safe_load(text)),
         "properties": properties,
     }
     return json.dumps(whole, indent=2) + "\n"

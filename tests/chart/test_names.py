@@ -59,6 +59,67 @@ def test_objects_are_named_as_a_label_of_dns_can_be(release: str, name: str) -> 
     assert len(f"{name}-headless") <= 63
 
 
+@pytest.mark.parametrize("text", ["123", "1e3", "true", "null", "yes"])
+def test_a_name_that_yaml_could_read_otherwise_stays_a_name(text: str, tmp_path: Path) -> None:
+    values = tmp_path / "values.yaml"
+    named_so = {
+        "fullnameOverride": "null",
+        "nameOverride": text,
+        "priorityClassName": text,
+        "runtimeClassName": text,
+        "persistence": {"storageClassName": text},
+        "serviceAccount": {"name": text},
+        "service": {"type": "LoadBalancer", "loadBalancerClass": text},
+    }
+    values.write_text(json.dumps(named_so))
+    rendered = released(text, "--namespace", text, "--values", values)
+    workload = only(rendered, "StatefulSet")
+    pod = workload["spec"]["template"]["spec"]
+    [claim] = workload["spec"]["volumeClaimTemplates"]
+    labels = {"app.kubernetes.io/instance": text, "app.kubernetes.io/name": text}
+    assert {each["metadata"]["namespace"] for each in rendered} == {text}
+    assert (workload["metadata"]["name"], workload["spec"]["selector"]["matchLabels"]) == ("null", labels)
+    assert labels.items() <= workload["metadata"]["labels"].items()
+    found = [pod[name] for name in ("priorityClassName", "runtimeClassName", "serviceAccountName")]
+    assert [*found, claim["spec"]["storageClassName"]] == [text] * 4
+    [receiver] = [
+        each for each in rendered if each["metadata"]["name"] == "null" and each["kind"] == "Service"
+    ]
+    assert (receiver["spec"]["selector"], receiver["spec"]["loadBalancerClass"]) == (labels, text)
+
+
+def test_the_annotation_that_rolls_the_pod_is_the_charts_own() -> None:
+    rendered = released("sd", "--set", "podAnnotations.checksum/config=x,podAnnotations.a=b")
+    annotations = only(rendered, "StatefulSet")["spec"]["template"]["metadata"]["annotations"]
+    assert annotations == {"a": "b", "checksum/config": sum_of(released("sd"))}
+
+
+@pytest.mark.parametrize("text", ["rules: []\n", "\n\n  a: 1\n  b: 2\n", "  a: 1"])
+def test_the_text_of_a_policy_arrives_as_it_is(text: str, tmp_path: Path) -> None:
+    values = tmp_path / "values.yaml"
+    values.write_text(json.dumps({"policies": {"a.yaml": text}}))
+    rendered = released("sd", "--values", values)
+    [policies] = [each for each in rendered if each["metadata"]["name"].endswith("-policies")]
+    assert policies["data"]["a.yaml"].rstrip() == text.rstrip()
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("service=null", "missing property 'service'"),
+        ("networkPolicy.otlp=null", "missing property 'otlp'"),
+        ("livenessProbe.tcpSocket.port=http", "/livenessProbe"),
+        ("config.receiver.endpoint=0.0.0.0:04317", "/config/receiver/endpoint"),
+        ("config.receiver.endpoint=0.0.0.0:65536", "/config/receiver/endpoint"),
+        ("networkPolicy.otlp.ipBlocks={10.0.0.0/129}", "/networkPolicy/otlp/ipBlocks"),
+    ],
+)
+def test_what_no_template_could_use_is_named(value: str, said: str) -> None:
+    refused = helm("template", "sd", CHART, "--values", MINIMAL, "--set", value)
+    assert refused.returncode == 1
+    assert said in refused.stderr
+
+
 def test_two_releases_in_one_namespace_share_no_object_and_no_pod() -> None:
     every = ("--values", CHART / "ci/no-volume-values.yaml", "--set", "hecToken.secretName=")
     one, two = released("one", *every), released("two", *every)

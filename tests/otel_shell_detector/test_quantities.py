@@ -129,6 +129,7 @@ def test_an_endpoint_is_written_as_it_is_read(text: str, endpoint: Endpoint) -> 
         "[::g]:1",
         "[zz]:1",
         "h:65536",
+        "h:01",
         "h:-1",
         "h:1\n",
         "a b:1",

@@ -16,8 +16,8 @@ Dashes for dots, which a release may have in its name and a Service may not. */}
 {{- end }}
 
 {{- define "osd.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "osd.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "osd.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "osd.labels" -}}

@@ -3,14 +3,14 @@
 metadata:
   annotations:
     checksum/config: {{ include "osd.config" . | sha256sum }}
-    {{- with .Values.podAnnotations }}
+    {{- with omit .Values.podAnnotations "checksum/config" }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
   labels:
     {{- $labels := merge (include "osd.selectorLabels" . | fromYaml) (include "osd.labels" . | fromYaml) (deepCopy .Values.podLabels) }}
     {{- toYaml (omit $labels "helm.sh/chart" "app.kubernetes.io/version" "app.kubernetes.io/managed-by") | nindent 4 }}
 spec:
-  serviceAccountName: {{ include "osd.serviceAccountName" . }}
+  serviceAccountName: {{ include "osd.serviceAccountName" . | quote }}
   automountServiceAccountToken: false
   enableServiceLinks: false
   terminationGracePeriodSeconds: {{ int64 .Values.terminationGracePeriodSeconds }}
@@ -23,10 +23,10 @@ spec:
     {{- toYaml . | nindent 4 }}
   {{- end }}
   {{- with .Values.priorityClassName }}
-  priorityClassName: {{ . }}
+  priorityClassName: {{ . | quote }}
   {{- end }}
   {{- with .Values.runtimeClassName }}
-  runtimeClassName: {{ . }}
+  runtimeClassName: {{ . | quote }}
   {{- end }}
   {{- with .Values.nodeSelector }}
   nodeSelector:
@@ -99,11 +99,11 @@ spec:
   volumes:
     - name: config
       configMap:
-        name: {{ include "osd.fullname" . }}
+        name: {{ include "osd.fullname" . | quote }}
     {{- with include "osd.policies" . }}
     - name: policies
       configMap:
-        name: {{ . }}
+        name: {{ . | quote }}
     {{- end }}
     {{- $files := include "osd.files" . | fromYamlArray }}
     {{- range $folder := include "osd.folders" . | fromYamlArray }}
@@ -114,9 +114,9 @@ spec:
           {{- range $files }}
           {{- if eq .folder $folder }}
           - {{ ternary "configMap" "secret" (empty .secret) }}:
-              name: {{ default .configMap .secret }}
+              name: {{ default .configMap .secret | quote }}
               items:
-                - key: {{ .item }}
+                - key: {{ .item | quote }}
                   path: {{ .file }}
           {{- end }}
           {{- end }}

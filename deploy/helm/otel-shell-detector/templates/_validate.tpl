@@ -69,6 +69,9 @@
 {{- fail (printf "config.%s.endpoint: got %q; want a port above 0" . (get $.Values.config .).endpoint) }}
 {{- end }}
 {{- end }}
+{{- if eq (include "osd.port" .Values.config.receiver.endpoint) (include "osd.port" .Values.config.http.endpoint) }}
+{{- fail (printf "config.http.endpoint: got %q; want another port than that of config.receiver.endpoint" .Values.config.http.endpoint) }}
+{{- end }}
 {{- end }}
 
 {{- define "osd.validate.receiver" -}}

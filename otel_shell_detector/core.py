@@ -136,10 +136,7 @@ class Core:
 
     @property
     def turned_ns(self) -> int:
-        """When the last turn ended (monotonic clock); now, while the store is read for the first time.
-
-        That is one turn, which takes what it takes: who restarts it then begins it anew, for ever.
-        """
+        """When the last turn ended (monotonic clock); now, while the store is first read, however long."""
         return self._turned_ns if self._recovered.is_set() else self._clocks.monotonic_ns()
 
     def is_accepting(self) -> bool:

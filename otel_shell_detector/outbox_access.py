@@ -72,8 +72,8 @@ def open_store(state: StateSettings) -> Store:
         raise CannotAskError(
             "state.ephemeral: true: the state is in the memory of the service, out of reach of commands"
         )
-    from store.opening import NAME  # noqa: PLC0415  # they load SQLite, which a running service's
-    from store.sqlite import SqliteStore  # noqa: PLC0415  # commands do not need
+    from store.opening import NAME  # noqa: PLC0415  # SQLite is for a service that is down
+    from store.sqlite import SqliteStore  # noqa: PLC0415  # as above
 
     database = state.path / NAME
     try:

@@ -10,10 +10,12 @@ from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from telemetry import metrics
+from tests.e2e.processes import Started
 from tests.event_schema import check_what_is_encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from prometheus_client import Metric
 
@@ -34,6 +36,16 @@ def _events_are_as_published() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         check_what_is_encoded(patch)
         yield
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[Started]:
+    """Processes of one test."""
+    processes = Started(tmp_path)
+    try:
+        yield processes
+    finally:
+        processes.end()
 
 
 def _has_moved(family: Metric) -> bool:

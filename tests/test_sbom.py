@@ -32,7 +32,7 @@ def library(name: str, version: str, *hashes: str) -> dict[str, Any]:
         "externalReferences": [
             {
                 "type": "distribution",
-                "url": f"https://pypi.org/project/{name}/{version}/#files",
+                "url": f"pkg:pypi/{name}@{version}",
                 "comment": "one of these files, by platform",
                 "hashes": [{"alg": "SHA-256", "content": each} for each in hashes],
             }

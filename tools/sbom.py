@@ -25,7 +25,7 @@ def component(name: str, version: str, hashes: list[str]) -> dict[str, Any]:
     purl = f"pkg:pypi/{normal}@{version}"
     files = {
         "type": "distribution",
-        "url": f"https://pypi.org/project/{normal}/{version}/#files",
+        "url": purl,  # an identifier, for a host may take its packages from anywhere
         "comment": "one of these files, by platform",
         "hashes": [{"alg": "SHA-256", "content": each} for each in sorted(hashes)],
     }

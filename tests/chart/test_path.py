@@ -15,7 +15,7 @@ from tests.collector.values import FOLDER, moved
 from tests.e2e.processes import Splunk, Started, environment_without_keys, free_port, peer, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from tests.chart.cluster import Cluster
 
@@ -28,15 +28,6 @@ FORMS: Final = {
     "mTLS": _TLS | {"receiverTls.requireClientCertificates": "true"},
     "a token": _TLS | {"bearerTokens.secretName": "collectors"},
 }
-
-
-@pytest.fixture
-def started(tmp_path: Path) -> Iterator[Started]:
-    processes = Started(tmp_path)
-    try:
-        yield processes
-    finally:
-        processes.end()
 
 
 def printed(notes: str) -> str:

@@ -20,19 +20,9 @@ from tests.store.test_upgrade import write_version
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.peers
-
-
-@pytest.fixture
-def started(tmp_path: Path) -> Iterator[Started]:
-    processes = Started(tmp_path)
-    try:
-        yield processes
-    finally:
-        processes.end()
 
 
 def serve(started: Started) -> subprocess.Popen[bytes]:

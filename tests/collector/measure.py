@@ -39,7 +39,7 @@ class _Counting(Relay):
 
     sent = 0
 
-    def _forward(self, one: socket.socket, other: socket.socket) -> None:  # type: ignore[override]  # ours counts
+    def _forward(self, one: socket.socket, other: socket.socket) -> None:
         to_service = one.getsockname()[1] == self._port
         try:
             while data := one.recv(65536):
@@ -108,10 +108,10 @@ def main() -> None:
             started.start("shell", ["bash", "-c", "read -r line; exit"])
             service = Service(started, "measured", Splunk(started, ack=False))
             agents = [_Agent(started, each, service) for each in DEPLOYED[:2]]
-            time.sleep(_BEFORE_S)
+            time.sleep(_BEFORE_S)  # what is measured begins after them
             processes = sum(each.name.isdigit() for each in Path("/proc").iterdir())
             before = [agent.used() for agent in agents]
-            time.sleep(_SCRAPES * _INTERVAL_S)
+            time.sleep(_SCRAPES * _INTERVAL_S)  # the measurement
             sys.stdout.write(f"{processes} processes\nprofile  bytes a scrape  CPU of a core  memory\n")
             for agent, (sent, cpu) in zip(agents, before, strict=True):
                 more, used = agent.used()

@@ -80,16 +80,6 @@ service:
 WAYS = ("gzip", "none", "merged", "cut-20", "cut-120")
 
 
-@pytest.fixture
-def started(tmp_path: Path) -> Iterator[Started]:
-    """Processes of one test."""
-    processes = Started(tmp_path)
-    try:
-        yield processes
-    finally:
-        processes.end()
-
-
 @dataclass
 class World:
     """What runs, and what happened so far."""

@@ -64,8 +64,7 @@ class Relay:
             for one, other in ((near, far), (far, near)):
                 threading.Thread(target=self._forward, args=(one, other), daemon=True).start()
 
-    @staticmethod
-    def _forward(one: socket.socket, other: socket.socket) -> None:
+    def _forward(self, one: socket.socket, other: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := one.recv(65536):
                 other.sendall(data)

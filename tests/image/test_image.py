@@ -37,15 +37,6 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
         yield each
 
 
-@pytest.fixture
-def started(tmp_path: Path) -> Iterator[Started]:
-    processes = Started(tmp_path)
-    try:
-        yield processes
-    finally:
-        processes.end()
-
-
 def in_image(
     image: Image, folder: Path, user: tuple[int, int], environment: dict[str, str], *command: str
 ) -> Sequence[str | bytes | Path]:

@@ -71,7 +71,7 @@ class Fleet:
         """Once the agents have ended: one more scrape of a node, with a shell that none saw before."""
         node = self.nodes[0]
         shell = node.begin()
-        shell.is_told = True
+        shell.is_told, shell.remaining = True, 1000  # however many scrapes there are yet, it lives on
         self._agents = [Agent([node], self._port, self._chance, self._tally)]
         self.start()
         until("the new shell is scraped", lambda: bool(shell.readings), 60)

@@ -1,9 +1,9 @@
 """What other threads want of the core's thread.
 
-Records that may be lost in a crash need no answer of the journal. They are *left* here: the thread is not woken
-for them and finds them with its next turn, which comes soon enough by itself. That is only while the journal
-takes what it is given. Once it did not, everyone waits for its answer, and what was left before is kept until
-it takes something again.
+Records that may be lost in a crash need no answer of the journal. They are *left* here: the thread is not
+woken for them and finds them with its next turn, which comes soon enough by itself. That is only while the
+journal takes what it is given. Once it did not, everyone waits for its answer, and what was left before is
+kept until it takes something again.
 """
 
 from __future__ import annotations

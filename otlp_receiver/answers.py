@@ -84,7 +84,7 @@ NO_MESSAGE: Final = Answer(
 TOO_LARGE: Final = Answer(
     grpc.StatusCode.RESOURCE_EXHAUSTED, "no_message", "the message is larger than the receiver takes"
 )
-"""Of a compressed message; gRPC itself answers the others so, and NOT_INFLATED what it would have inflated."""
+"""Of a compressed message, as gRPC itself answers the others."""
 NOT_INFLATED: Final = Answer(grpc.StatusCode.INTERNAL, "no_message", "the message cannot be inflated")
 TWO_MESSAGES: Final = Answer(
     grpc.StatusCode.INVALID_ARGUMENT, "two_messages", "want exactly one message in the call"

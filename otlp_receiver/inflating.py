@@ -41,7 +41,7 @@ _library: Final = _choose_library()
 
 
 def inflate(message: bytes, limit: int) -> bytes | Answer:
-    """A message of at most ``limit`` bytes, inflated if it is compressed; else what its sender is answered."""
+    """A message of at most ``limit`` bytes, inflated if it is compressed; else how the call is answered."""
     if message.startswith(_GZIP):
         told = int.from_bytes(message[_GZIP_SIZE], "little")
         return _inflate(message, _GZIP_WINDOW, limit, min(told, limit))

@@ -71,7 +71,7 @@ def read_request(body: bytes, selection: Selection, known: Known = NOTHING_KNOWN
     samples: dict[NodeId, list[Hit]] = {}
     first_seen: dict[NodeId, int] = {}
     for index in hits:
-        decoded = decode_safely(body[frames.starts[index] : frames.ends[index]], selection, tally)
+        decoded = decode_safely(frames[index], selection, tally)
         if decoded is not None:
             node, of_frame = decoded
             first_seen.setdefault(node, index)
@@ -95,7 +95,7 @@ def read_request(body: bytes, selection: Selection, known: Known = NOTHING_KNOWN
         records=records,
         rejected=dict(tally.rejected),
         text_replaced=dict(tally.text_replaced),
-        frames=len(frames.starts),
+        frames=len(frames),
         hit_frames=len(hits),
         empty_frames=tally.empty_frames,
         unknown_clusters=sum(node.cluster == resource.UNKNOWN_CLUSTER for node in first_seen),

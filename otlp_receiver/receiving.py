@@ -40,9 +40,7 @@ class NoPlace(Exception):  # noqa: N818  # says what is so; the caller answers i
 class Receiving:
     """The places of one kind of call. Safe to use from any thread, from :meth:`start` to :meth:`stop`."""
 
-    def __init__(
-        self, places: int, timeout: float, max_size: int, least_wait: float = LEAST_WAIT_S
-    ) -> None:
+    def __init__(self, places: int, timeout: float, max_size: int, least_wait: float = LEAST_WAIT_S) -> None:
         self._places = places
         self._max_size = max_size
         self._least_wait = least_wait

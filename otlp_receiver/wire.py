@@ -1,10 +1,11 @@
 """The bytes of a request: its frames, and which of them can hold a watched process, without decoding any.
 
 A request is fields of protobuf, the frames (``ResourceMetrics``) are those with number 1.
-:func:`find_frames` walks the top level and gives the bounds of the frames; it takes exactly what upb takes
-(a test holds the two together), because a request that upb would refuse is one whose sender must be told.
-It counts as it goes: 64 MiB of empty frames gzip to 65 kB, so nothing may be allocated for each frame
-before their number is known to be bounded.
+:func:`find_frames` finds them. A request of usual size is parsed by upb as a list of byte strings: that is
+fast, and does not tell where they lie. A walk over the top level tells it, for who asks: for a hit. The walk
+takes exactly what upb takes (a test holds the two together), and it counts as it goes: 64 MiB of empty frames
+gzip to 65 kB, so of a larger request nothing may be allocated for each frame before their number is known to
+be bounded. Such a request is walked at once.
 
 :func:`find_hits` looks for watched values, never for keys in front of them: the Go collector writes a
 ``KeyValue`` value first, other encoders key first, and the scan must not care. A value is a text in an
@@ -14,12 +15,16 @@ before their number is known to be bounded.
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, cast
 
+from google.protobuf.message import DecodeError
+
+from otlp_receiver.descriptors import FRAMES
 from telemetry import events
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 
 class _Scan(Protocol):
@@ -47,6 +52,8 @@ _LENGTH_DELIMITED: Final = 2
 _GROUP_START: Final = 3
 _GROUP_END: Final = 4
 _FIXED_BYTES: Final = {1: 8, 5: 4}
+_PARSED_AT_ONCE: Final = 1 << 20
+"""Bytes of a request that upb may parse before its frames are counted: 16 bytes for each two, at worst."""
 _FRAME_TAG: Final = 1 << 3 | _LENGTH_DELIMITED
 _CONTINUED: Final = 0x80  # a byte of a varint that is not its last
 _MAX_TAG_BYTES: Final = 5
@@ -68,15 +75,67 @@ class TooManyResources(UnreadableRequest):
     """The request holds more ``ResourceMetrics`` than it may."""
 
 
-class Frames(NamedTuple):
+class Bounds(NamedTuple):
     """Where the frames of a request lie: frame ``i`` is ``body[starts[i]:ends[i]]``. Ascending, disjoint."""
 
     starts: Sequence[int]
     ends: Sequence[int]
 
 
+class Frames:
+    """The frames of a request. ``parsed`` are their contents; without it they are walked here.
+
+    Raises :class:`MalformedRequest` and :class:`TooManyResources` when it walks.
+    """
+
+    def __init__(self, body: bytes, limit: int, parsed: Sequence[bytes] | None = None) -> None:
+        self._body = body
+        self._limit = limit
+        self._parsed = parsed
+        self._bounds = _walk(body, limit) if parsed is None else None
+
+    @property
+    def bounds(self) -> Bounds:
+        """Where they lie."""
+        if self._bounds is None:
+            self._bounds = _walk(self._body, self._limit)
+        return self._bounds
+
+    def __len__(self) -> int:
+        return len(self.bounds.starts if self._parsed is None else self._parsed)
+
+    def __getitem__(self, index: int) -> bytes:
+        if self._parsed is not None:
+            return self._parsed[index]
+        starts, ends = self.bounds
+        return self._body[starts[index] : ends[index]]
+
+    def since(self, index: int) -> Iterator[bytes]:
+        """The contents of the frames from ``index`` on, without a step of Python for each."""
+        if self._parsed is not None:
+            return islice(self._parsed, index, None)  # one after the other in the same, warm, memory
+        starts, ends = self.bounds
+        return map(self._body.__getitem__, map(slice, starts[index:], ends[index:]))
+
+    def at(self, position: int) -> int:
+        """The last frame that begins at a byte of the request or before it; -1 if there is none."""
+        return bisect_right(self.bounds.starts, position) - 1
+
+
 def find_frames(body: bytes, limit: int) -> Frames:
     """The frames. Raises :class:`MalformedRequest`; beyond ``limit`` :class:`TooManyResources`."""
+    if len(body) > _PARSED_AT_ONCE:
+        return Frames(body, limit)
+    try:
+        parsed = FRAMES.FromString(body).resource_metrics
+    except DecodeError:
+        raise MalformedRequest from None
+    if len(parsed) > limit:
+        raise TooManyResources
+    return Frames(body, limit, parsed)
+
+
+def _walk(body: bytes, limit: int) -> Bounds:
     starts: list[int] = []
     ends: list[int] = []
     position = 0
@@ -107,7 +166,7 @@ def find_frames(body: bytes, limit: int) -> Frames:
         raise MalformedRequest from None
     if position != size:
         raise MalformedRequest
-    return Frames(starts, ends)
+    return Bounds(starts, ends)
 
 
 def _read_varint(body: bytes, position: int, max_bytes: int, maximum: int) -> tuple[int, int]:
@@ -149,10 +208,10 @@ def _skip(body: bytes, position: int, tag: int, depth: int) -> int:
 def find_hits(body: bytes, frames: Frames, needles: Sequence[bytes]) -> list[int]:
     """Indices of the frames that hold any of the needles, ascending."""
     hits: set[int] = set()
-    starts, ends = frames
     for needle in needles:
         position = scan(body, needle)
         while position >= 0:
+            starts, ends = frames.bounds
             index = bisect_right(starts, position) - 1
             if index >= 0 and position + len(needle) <= ends[index]:
                 hits.add(index)

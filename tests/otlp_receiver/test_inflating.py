@@ -24,7 +24,7 @@ LIMIT = 1000
 TEXT = b"a ResourceMetrics, " * 50
 GZIP = gzip.compress(TEXT)
 ZLIB = zlib.compress(TEXT)
-COMPRESSIONS = [gzip.compress, zlib.compress]
+COMPRESSIONS: list[Callable[[bytes], bytes]] = [gzip.compress, zlib.compress]
 
 
 @pytest.fixture(params=["isal", "zlib"])

@@ -144,7 +144,7 @@ class Core:
         return self._uncommitted is None and not self._in_doubt
 
     def accept(self, records: Sequence[Record]) -> None:
-        """Take a request's records; return when they are as durable as needed. Raises :class:`NotAccepted`."""
+        """Take a request's records; return when as durable as needed. Raises :class:`NotAccepted`."""
         if not self.is_accepting():
             raise NotAccepted("the core does not accept records")
         if not any(map(self._detector.is_vital, records)) and self._inbox.leave(records):

@@ -25,7 +25,6 @@ two byte strings that encoders make of ``process.pid`` = 1; 0 if there is none.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import repeat
 from operator import indexOf
 from typing import TYPE_CHECKING, Any, Final
 
@@ -94,13 +93,12 @@ def find_progress(body: bytes, frames: Frames, cluster_name: str) -> dict[NodeId
     # Frames before the first occurrence are no process frames. Where the first frame holds it, none are, and
     # where that lies need not be known.
     index = -1 if _PID_KEY in frames[0] else max(frames.at(position), 0) - 1
-    left = frames.since(index + 1)
+    told_of = frames.since(index + 1)
     while True:
         # Which frames end with a tail is asked without a step of Python for each: most of a request passes
         # here.
-        told = map(bytes.endswith, left, repeat(tails))
         try:
-            index += 1 + indexOf(told, False)  # noqa: FBT003  # what to look for
+            index += 1 + indexOf(told_of(tails), False)  # noqa: FBT003  # what to look for
         except ValueError:
             break
         frame = frames[index]

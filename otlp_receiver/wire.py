@@ -2,10 +2,10 @@
 
 A request is fields of protobuf, the frames (``ResourceMetrics``) are those with number 1.
 :func:`find_frames` finds them. A request of usual size is parsed by upb as a list of byte strings: that is
-fast, and does not tell where they lie. A walk over the top level tells it, for who asks: for a hit. The walk
-takes exactly what upb takes (a test holds the two together), and it counts as it goes: 64 MiB of empty frames
-gzip to 65 kB, so of a larger request nothing may be allocated for each frame before their number is known to
-be bounded. Such a request is walked at once.
+fast, and does not tell where they lie. A walk over the top level tells it, if that is asked: of a hit. The
+walk takes exactly what upb takes (a test holds the two together), and it counts as it goes: 64 MiB of empty
+frames gzip to 65 kB, so of a larger request nothing may be allocated for each frame before their number is
+known to be bounded. Such a request is walked at once.
 
 :func:`find_hits` looks for watched values, never for keys in front of them: the Go collector writes a
 ``KeyValue`` value first, other encoders key first, and the scan must not care. A value is a text in an
@@ -15,7 +15,7 @@ be bounded. Such a request is walked at once.
 from __future__ import annotations
 
 from bisect import bisect_right
-from itertools import islice
+from itertools import islice, repeat
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, cast
 
 from google.protobuf.message import DecodeError
@@ -24,7 +24,7 @@ from otlp_receiver.descriptors import FRAMES
 from telemetry import events
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 
 class _Scan(Protocol):
@@ -110,21 +110,28 @@ class Frames:
         starts, ends = self.bounds
         return self._body[starts[index] : ends[index]]
 
-    def since(self, index: int) -> Iterator[bytes]:
-        """The contents of the frames from ``index`` on, without a step of Python for each."""
-        if self._parsed is not None:
-            return islice(self._parsed, index, None)  # one after the other in the same, warm, memory
-        starts, ends = self.bounds
-        return map(self._body.__getitem__, map(slice, starts[index:], ends[index:]))
+    def since(self, index: int) -> Callable[[tuple[bytes, ...]], Iterator[bool]]:
+        """Whether the frames from ``index`` on end with one of the tails that it is called with.
+
+        No step of Python for each. Called again it goes on where it stopped.
+        """
+        if self._bounds is not None:
+            starts, ends = (iter(each[index:]) for each in self._bounds)
+            return lambda tails: map(self._body.endswith, repeat(tails), starts, ends)
+        left = islice(self._parsed or (), index, None)  # each in the same, warm, memory
+        return lambda tails: map(bytes.endswith, left, repeat(tails))
 
     def at(self, position: int) -> int:
         """The last frame that begins at a byte of the request or before it; -1 if there is none."""
         return bisect_right(self.bounds.starts, position) - 1
 
 
-def find_frames(body: bytes, limit: int) -> Frames:
-    """The frames. Raises :class:`MalformedRequest`; beyond ``limit`` :class:`TooManyResources`."""
-    if len(body) > _PARSED_AT_ONCE:
+def find_frames(body: bytes, limit: int, *, walk: bool = False) -> Frames:
+    """The frames, walked if they will be asked where they lie.
+
+    Raises :class:`MalformedRequest`; beyond ``limit`` :class:`TooManyResources`.
+    """
+    if walk or len(body) > _PARSED_AT_ONCE:
         return Frames(body, limit)
     try:
         parsed = FRAMES.FromString(body).resource_metrics
@@ -207,11 +214,22 @@ def _skip(body: bytes, position: int, tag: int, depth: int) -> int:
 
 def find_hits(body: bytes, frames: Frames, needles: Sequence[bytes]) -> list[int]:
     """Indices of the frames that hold any of the needles, ascending."""
+    return hits_of(body, frames, find_first(body, needles))
+
+
+def find_first(body: bytes, needles: Sequence[bytes]) -> list[tuple[bytes, int]]:
+    """The needles that a request holds, in a frame or not, and where each is first."""
+    found = ((needle, scan(body, needle)) for needle in needles)
+    return [(needle, position) for needle, position in found if position >= 0]
+
+
+def hits_of(body: bytes, frames: Frames, found: Sequence[tuple[bytes, int]]) -> list[int]:
+    """The hits of what :func:`find_first` found."""
     hits: set[int] = set()
-    for needle in needles:
-        position = scan(body, needle)
+    for needle, first in found:
+        starts, ends = frames.bounds
+        position = first
         while position >= 0:
-            starts, ends = frames.bounds
             index = bisect_right(starts, position) - 1
             if index >= 0 and position + len(needle) <= ends[index]:
                 hits.add(index)

@@ -35,7 +35,7 @@ RECEIVER_SLOW_SCAN: Final = LogEvent(
 RECEIVER_SLOW_INFLATE: Final = LogEvent(
     "receiver.slow_inflate",
     logging.WARNING,
-    "isal is not installed: compressed requests are inflated six times slower.",
+    "isal is not installed: compressed requests are inflated several times slower.",
 )
 RECEIVER_REQUEST_REFUSED: Final = LogEvent(
     "receiver.request_refused",

@@ -74,7 +74,10 @@ class Detector:
             raise NodeFailed(record.node, of_record=True) from error
 
     def is_vital(self, record: Record) -> bool:
-        """Whether a record has to be journaled before it is answered: its loss could change what is told."""
+        """Whether a record has to be journaled before it is answered: its loss could change what is told.
+
+        Other threads may ask; the answer may be out of date.
+        """
         node = self._nodes.get(record.node) or self._make_node(
             record.node, self.rules, self._budget, self._out
         )

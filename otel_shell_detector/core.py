@@ -1,6 +1,7 @@
 """The core: the one thread that owns the detector and the store.
 
-gRPC workers and the delivery thread hand it work through one queue and wait. A turn of the core is::
+gRPC workers and the delivery thread hand it work through one queue and wait, but for records that need not be
+durable: these lie there until the next turn (:mod:`otel_shell_detector.inbox`). A turn of the core is::
 
     drain the queue -> stamp arrivals -> journal them (one commit for all) -> release the workers
         -> feed the detector -> advance service time, run deadlines -> commit what was decided
@@ -147,9 +148,11 @@ class Core:
         return self._uncommitted is None and not self._in_doubt
 
     def accept(self, records: Sequence[Record]) -> None:
-        """Take a request's records; return when they are durable. Raises :class:`NotAccepted`."""
+        """Take a request's records; return when as durable as needed. Raises :class:`NotAccepted`."""
         if not self.is_accepting():
             raise NotAccepted("the core does not accept records")
+        if not any(map(self._detector.is_vital, records)) and self._inbox.leave(records):
+            return
         durable = self._inbox.submit(records)
         try:
             durable.result(ACCEPT_TIMEOUT_S)
@@ -310,12 +313,9 @@ class Core:
         try:
             self._append(arrivals)
         except StoreError as error:
-            report("append", error, requests=len(submissions))
-            for item in submissions:
-                item.durable.set_exception(NotAccepted(str(error)))
+            report("append", error, requests=self._inbox.refuse(submissions, str(error)))
             return
-        for item in submissions:
-            item.durable.set_result(None)
+        self._inbox.took(submissions)
 
     def _append(self, arrivals: list[Arrival]) -> None:
         if not self._is_sound():
@@ -389,8 +389,7 @@ class Core:
 
     def _refuse_all(self) -> None:
         submissions, _ = self._inbox.drain(0)
-        for item in submissions:
-            item.durable.set_exception(NotAccepted("the core has failed"))
+        self._inbox.refuse(submissions, "the core has failed")
 
     def _observe(self) -> None:
         self._turned_ns = self._clocks.monotonic_ns()

@@ -1,6 +1,6 @@
 """What a request says: bytes in, records out. Pure: no clock, no network, no threads; ``replay`` uses it too.
 
-    bytes --find_frames--> bounds of frames --find_hits--> the few that may be watched --decode--> samples
+    bytes --find_frames--> frames --hits_of----------------> the few that may be watched --decode--> samples
                                   `-----------find_progress--> what the others say of their nodes
                                   `-----------Relatives-------> the few that explain a watched one
 
@@ -18,7 +18,14 @@ from otlp_receiver import resource
 from otlp_receiver.decode import Tally, decode_safely
 from otlp_receiver.progress import find_progress
 from otlp_receiver.relatives import NOTHING_KNOWN, Hit, Known, Relatives
-from otlp_receiver.wire import MalformedRequest, TooManyResources, UnreadableRequest, find_frames, find_hits
+from otlp_receiver.wire import (
+    MalformedRequest,
+    TooManyResources,
+    UnreadableRequest,
+    find_first,
+    find_frames,
+    hits_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,13 +72,14 @@ def read_request(body: bytes, selection: Selection, known: Known = NOTHING_KNOWN
     Raises :class:`MalformedRequest` if its top level is not protobuf, and :class:`TooManyResources`, before
     anything is allocated for the frames beyond ``selection.max_resources``.
     """
-    frames = find_frames(body, selection.max_resources)
-    hits = find_hits(body, frames, selection.needles)
+    found = find_first(body, selection.needles)
+    frames = find_frames(body, selection.max_resources, walk=bool(found))
+    hits = hits_of(body, frames, found)
     tally = Tally()
     samples: dict[NodeId, list[Hit]] = {}
     first_seen: dict[NodeId, int] = {}
     for index in hits:
-        decoded = decode_safely(body[frames.starts[index] : frames.ends[index]], selection, tally)
+        decoded = decode_safely(frames[index], selection, tally)
         if decoded is not None:
             node, of_frame = decoded
             first_seen.setdefault(node, index)
@@ -95,7 +103,7 @@ def read_request(body: bytes, selection: Selection, known: Known = NOTHING_KNOWN
         records=records,
         rejected=dict(tally.rejected),
         text_replaced=dict(tally.text_replaced),
-        frames=len(frames.starts),
+        frames=len(frames),
         hit_frames=len(hits),
         empty_frames=tally.empty_frames,
         unknown_clusters=sum(node.cluster == resource.UNKNOWN_CLUSTER for node in first_seen),

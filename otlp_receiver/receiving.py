@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 import grpc
 
 from otlp_receiver import answers
+from otlp_receiver.inflating import inflate
 from otlp_receiver.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -39,8 +40,9 @@ class NoPlace(Exception):  # noqa: N818  # says what is so; the caller answers i
 class Receiving:
     """The places of one kind of call. Safe to use from any thread, from :meth:`start` to :meth:`stop`."""
 
-    def __init__(self, places: int, timeout: float, least_wait: float = LEAST_WAIT_S) -> None:
+    def __init__(self, places: int, timeout: float, max_size: int, least_wait: float = LEAST_WAIT_S) -> None:
         self._places = places
+        self._max_size = max_size
         self._least_wait = least_wait
         self._watchdog = Watchdog(timeout)
         self._lock = threading.Lock()
@@ -70,7 +72,7 @@ class Receiving:
                 self._calls -= 1
 
     def message(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes | Answer:
-        """The one message of a call, or the answer to a call that is not one message."""
+        """The one message of a call, inflated, or the answer to a call that is not one message."""
         one = two = None
         with self._watchdog.watch(context.cancel) as watch:
             try:
@@ -86,4 +88,4 @@ class Receiving:
             return answers.TWO_MESSAGES
         # Without a message the call was cancelled: by its sender, or by gRPC, which has itself answered
         # RESOURCE_EXHAUSTED to a message that is too large. Only a call that is alive hears our answer.
-        return one if one is not None else answers.NO_MESSAGE
+        return answers.NO_MESSAGE if one is None else inflate(one, self._max_size)

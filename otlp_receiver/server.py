@@ -105,8 +105,10 @@ class Server:
         self._tokens = BearerTokens(settings.bearer_token_file) if settings.bearer_token_file else None
         self._admission = Admission(settings.max_in_flight)
         spare = max(1, settings.workers // _SPARE)
-        self._receiving = Receiving(max(1, settings.workers - 2 * spare), settings.receive_timeout)
-        self._checking = Receiving(spare, settings.receive_timeout)
+        self._receiving, self._checking = (
+            Receiving(places, settings.receive_timeout, settings.max_request_size)
+            for places in (max(1, settings.workers - 2 * spare), spare)
+        )
         self._log = RationedLog()
         self._draining = False
         self._pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="receiver")
@@ -230,7 +232,8 @@ def _channel_arguments(settings: ServerSettings) -> list[tuple[str, int]]:
     """Limits that gRPC itself keeps: https://grpc.github.io/grpc/core/group__grpc__arg__keys.html."""
     return [
         ("grpc.so_reuseport", 0),  # or a second process would silently share the port
-        ("grpc.max_receive_message_length", settings.max_request_size),  # it holds after decompression
+        ("grpc.max_receive_message_length", settings.max_request_size),
+        ("grpc.per_message_decompression", 0),  # otlp_receiver.inflating does it, and holds the limit too
         ("grpc.max_metadata_size", 16 * 1024),
         # gRPC adds 10 % of jitter to the age.
         ("grpc.max_connection_age_ms", round(settings.max_connection_age * _SECONDS)),

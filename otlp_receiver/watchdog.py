@@ -34,6 +34,8 @@ class Watchdog:
         self._changed = threading.Condition()
         self._watches: OrderedDict[int, Watch] = OrderedDict()
         self._stopped = False
+        self._sleeps_on = False
+        """Whether the thread sleeps until it is woken: it wakes of itself while something was under watch."""
         self._thread = threading.Thread(target=self._run, name="receive-watchdog", daemon=True)
 
     def start(self) -> None:
@@ -65,8 +67,9 @@ class Watchdog:
         watch = Watch(monotonic() + self._timeout, cancel)
         with self._changed:
             self._watches[id(watch)] = watch
-            # the thread sleeps until the oldest expires; only an empty list leaves it without a deadline
-            if len(self._watches) == 1:
+            # Whoever comes later expires later: a thread that will wake of itself will wake in time.
+            if self._sleeps_on:
+                self._sleeps_on = False
                 self._changed.notify()
         try:
             yield watch
@@ -88,5 +91,6 @@ class Watchdog:
                     oldest.expired = True
                     del self._watches[id(oldest)]
                     return oldest
+                self._sleeps_on = oldest is None
                 self._changed.wait(left)
             return None

@@ -1,10 +1,11 @@
 """The bytes of a request: its frames, and which of them can hold a watched process, without decoding any.
 
 A request is fields of protobuf, the frames (``ResourceMetrics``) are those with number 1.
-:func:`find_frames` walks the top level and gives the bounds of the frames; it takes exactly what upb takes
-(a test holds the two together), because a request that upb would refuse is one whose sender must be told.
-It counts as it goes: 64 MiB of empty frames gzip to 65 kB, so nothing may be allocated for each frame
-before their number is known to be bounded.
+:func:`find_frames` finds them. A request of usual size is parsed by upb as a list of byte strings: that is
+fast, and does not tell where they lie. A walk over the top level tells it, if that is asked: of a hit. The
+walk takes exactly what upb takes (a test holds the two together), and it counts as it goes: 64 MiB of empty
+frames gzip to 65 kB, so of a larger request nothing may be allocated for each frame before their number is
+known to be bounded. Such a request is walked at once.
 
 :func:`find_hits` looks for watched values, never for keys in front of them: the Go collector writes a
 ``KeyValue`` value first, other encoders key first, and the scan must not care. A value is a text in an
@@ -14,12 +15,16 @@ before their number is known to be bounded.
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import islice, repeat
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, cast
 
+from google.protobuf.message import DecodeError
+
+from otlp_receiver.descriptors import FRAMES
 from telemetry import events
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 
 class _Scan(Protocol):
@@ -47,6 +52,8 @@ _LENGTH_DELIMITED: Final = 2
 _GROUP_START: Final = 3
 _GROUP_END: Final = 4
 _FIXED_BYTES: Final = {1: 8, 5: 4}
+_PARSED_AT_ONCE: Final = 1 << 20
+"""Bytes of a request that upb may parse before its frames are counted: 16 bytes for each two, at worst."""
 _FRAME_TAG: Final = 1 << 3 | _LENGTH_DELIMITED
 _CONTINUED: Final = 0x80  # a byte of a varint that is not its last
 _MAX_TAG_BYTES: Final = 5
@@ -68,15 +75,74 @@ class TooManyResources(UnreadableRequest):
     """The request holds more ``ResourceMetrics`` than it may."""
 
 
-class Frames(NamedTuple):
+class Bounds(NamedTuple):
     """Where the frames of a request lie: frame ``i`` is ``body[starts[i]:ends[i]]``. Ascending, disjoint."""
 
     starts: Sequence[int]
     ends: Sequence[int]
 
 
-def find_frames(body: bytes, limit: int) -> Frames:
-    """The frames. Raises :class:`MalformedRequest`; beyond ``limit`` :class:`TooManyResources`."""
+class Frames:
+    """The frames of a request. ``parsed`` are their contents; without it they are walked here.
+
+    Raises :class:`MalformedRequest` and :class:`TooManyResources` when it walks.
+    """
+
+    def __init__(self, body: bytes, limit: int, parsed: Sequence[bytes] | None = None) -> None:
+        self._body = body
+        self._limit = limit
+        self._parsed = parsed
+        self._bounds = _walk(body, limit) if parsed is None else None
+
+    @property
+    def bounds(self) -> Bounds:
+        """Where they lie."""
+        if self._bounds is None:
+            self._bounds = _walk(self._body, self._limit)
+        return self._bounds
+
+    def __len__(self) -> int:
+        return len(self.bounds.starts if self._parsed is None else self._parsed)
+
+    def __getitem__(self, index: int) -> bytes:
+        if self._parsed is not None:
+            return self._parsed[index]
+        starts, ends = self.bounds
+        return self._body[starts[index] : ends[index]]
+
+    def since(self, index: int) -> Callable[[tuple[bytes, ...]], Iterator[bool]]:
+        """Whether the frames from ``index`` on end with one of the tails that it is called with.
+
+        No step of Python for each. Called again it goes on where it stopped.
+        """
+        if self._bounds is not None:
+            starts, ends = (iter(each[index:]) for each in self._bounds)
+            return lambda tails: map(self._body.endswith, repeat(tails), starts, ends)
+        left = islice(self._parsed or (), index, None)  # each in the same, warm, memory
+        return lambda tails: map(bytes.endswith, left, repeat(tails))
+
+    def at(self, position: int) -> int:
+        """The last frame that begins at a byte of the request or before it; -1 if there is none."""
+        return bisect_right(self.bounds.starts, position) - 1
+
+
+def find_frames(body: bytes, limit: int, *, walk: bool = False) -> Frames:
+    """The frames, walked if they will be asked where they lie.
+
+    Raises :class:`MalformedRequest`; beyond ``limit`` :class:`TooManyResources`.
+    """
+    if walk or len(body) > _PARSED_AT_ONCE:
+        return Frames(body, limit)
+    try:
+        parsed = FRAMES.FromString(body).resource_metrics
+    except DecodeError:
+        raise MalformedRequest from None
+    if len(parsed) > limit:
+        raise TooManyResources
+    return Frames(body, limit, parsed)
+
+
+def _walk(body: bytes, limit: int) -> Bounds:
     starts: list[int] = []
     ends: list[int] = []
     position = 0
@@ -107,7 +173,7 @@ def find_frames(body: bytes, limit: int) -> Frames:
         raise MalformedRequest from None
     if position != size:
         raise MalformedRequest
-    return Frames(starts, ends)
+    return Bounds(starts, ends)
 
 
 def _read_varint(body: bytes, position: int, max_bytes: int, maximum: int) -> tuple[int, int]:
@@ -148,10 +214,21 @@ def _skip(body: bytes, position: int, tag: int, depth: int) -> int:
 
 def find_hits(body: bytes, frames: Frames, needles: Sequence[bytes]) -> list[int]:
     """Indices of the frames that hold any of the needles, ascending."""
+    return hits_of(body, frames, find_first(body, needles))
+
+
+def find_first(body: bytes, needles: Sequence[bytes]) -> list[tuple[bytes, int]]:
+    """The needles that a request holds, in a frame or not, and where each is first."""
+    found = ((needle, scan(body, needle)) for needle in needles)
+    return [(needle, position) for needle, position in found if position >= 0]
+
+
+def hits_of(body: bytes, frames: Frames, found: Sequence[tuple[bytes, int]]) -> list[int]:
+    """The hits of what :func:`find_first` found."""
     hits: set[int] = set()
-    starts, ends = frames
-    for needle in needles:
-        position = scan(body, needle)
+    for needle, first in found:
+        starts, ends = frames.bounds
+        position = first
         while position >= 0:
             index = bisect_right(starts, position) - 1
             if index >= 0 and position + len(needle) <= ends[index]:

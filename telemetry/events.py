@@ -32,6 +32,11 @@ RECEIVER_SLOW_SCAN: Final = LogEvent(
     logging.WARNING,
     "stringzilla is not installed: requests are searched ten times slower.",
 )
+RECEIVER_SLOW_INFLATE: Final = LogEvent(
+    "receiver.slow_inflate",
+    logging.WARNING,
+    "isal is not installed: compressed requests are inflated several times slower.",
+)
 RECEIVER_REQUEST_REFUSED: Final = LogEvent(
     "receiver.request_refused",
     logging.WARNING,

@@ -33,7 +33,8 @@ RECEIVER_REFUSED: Final = counter(
         "token_missing; token_wrong; no_place: too few receiver.workers; displaced: its message did not come"
         " and others needed the place; in_flight: receiver.max_in_flight is reached; stopping;"
         " receive_timeout;"
-        " no_message: larger than receiver.max_request_size, or given up by the sender; two_messages;"
+        " no_message: larger than receiver.max_request_size, not to be inflated, or given up by the sender;"
+        " two_messages;"
         " malformed; too_many_resources; not_accepted: not stored in time; failed: a defect of this program"
     ),
 )

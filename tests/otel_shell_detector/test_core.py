@@ -14,7 +14,7 @@ from otel_shell_detector.core import Core, CoreStoppedError
 from otel_shell_detector.dispatch import Dispatch
 from otlp_receiver.server import NotAccepted
 from store.memory import MemoryStore
-from store.seams import StoreError
+from store.seams import Position, StoreError
 from telemetry import metrics
 from tests.detector.world import NODE, cpu, memory, ns, record, sample
 from tests.otel_shell_detector.benches import plain
@@ -157,6 +157,25 @@ def test_a_full_store_is_told_to_the_sender(core: Core, store: Failing) -> None:
     [refused] = submit(core, record(3, sample(3)))
     assert "events wait for delivery" in str(refused)
     assert metrics.STORE_FAILURES.labels(operation="append")._value.get() == before + 1
+
+
+def test_nobody_waits_for_a_record_that_may_be_lost_unless_the_journal_refuses(
+    core: Core, store: Failing
+) -> None:
+    core.is_alive = lambda: True  # type: ignore[method-assign]  # it is turned by hand
+    before = metrics.JOURNAL_RECORDS._value.get()
+    core.accept([record(3)])
+    core.turn(0)
+    assert metrics.JOURNAL_RECORDS._value.get() == before + 1
+    store._max_events = 0
+    core.accept([record(4)])
+    [refused] = submit(core, record(5, sample(5)))
+    assert "events wait for delivery" in str(refused)
+    assert metrics.JOURNAL_RECORDS._value.get() == before + 1
+    assert submit(core, record(6)) == []
+    assert metrics.JOURNAL_RECORDS._value.get() == before + 3
+    kept, _ = store.peek(NODE, Position(0), 9)
+    assert [arrival.record for _, arrival in kept] == [record(3), record(4), record(6)]
 
 
 def test_the_thread_takes_and_settles_for_delivery_and_tells_what_was_open_at_the_stop(

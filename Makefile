@@ -14,7 +14,7 @@ SPLUNK_ENV := VENV=.cache/splunk tools/make-env splunk
 
 ROOMS := detector telemetry otlp_receiver store exporter otel_shell_detector
 # Everything that is typed and linted. tools/verify-docs has no ending, for it is a command.
-TYPED := $(ROOMS) tests $(wildcard bench/*.py demo/*.py fuzz/*.py tools/*.py tools/verify-docs)
+TYPED := $(ROOMS) bench tests $(wildcard demo/*.py fuzz/*.py tools/*.py tools/verify-docs)
 # The rooms where a wrong branch means a shell that nobody sees: no branch of them goes untested.
 EXACT := detector otlp_receiver
 OTHERS := $(filter-out $(EXACT),$(ROOMS))

@@ -1,0 +1,1 @@
+"""What the service costs: beside other receivers, by size, and in instructions."""

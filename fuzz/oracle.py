@@ -50,8 +50,7 @@ def check(body: bytes, selection: Selection) -> bool:
             raise WrongReadingError(f"{len(expected)} frames were read as {found}")
         return True
     frames = find_frames(body, selection.max_resources)
-    walked = [body[start:end] for start, end in zip(*frames.bounds, strict=True)]
-    if not list(map(frames.__getitem__, range(len(frames)))) == walked == expected:
+    if [body[start:end] for start, end in zip(*frames, strict=True)] != expected:
         raise WrongReadingError(f"frames are {frames}; want {expected}")
     if not isinstance(found, Reading):
         raise WrongReadingError(f"upb takes what was refused as {found}")

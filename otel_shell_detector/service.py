@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from exporter.delivery import Deliverer
 from exporter.exposition import exposition
 from otel_shell_detector import wiring
+from otel_shell_detector.allocator import keep_memory
 from otel_shell_detector.bench import first_seen
 from otel_shell_detector.control import ControlServer
 from otel_shell_detector.core import Core
@@ -164,6 +165,7 @@ class Service:
 
 def serve(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT; return the exit status: 1 if a thread failed."""
+    keep_memory()
     asked = threading.Event()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:

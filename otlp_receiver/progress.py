@@ -24,7 +24,9 @@ two byte strings that encoders make of ``process.pid`` = 1; 0 if there is none.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import repeat
 from operator import indexOf
 from typing import TYPE_CHECKING, Any, Final
 
@@ -87,21 +89,22 @@ def find_progress(body: bytes, frames: Frames, cluster_name: str) -> dict[NodeId
     inits: set[NodeId] = set()
     tails: tuple[bytes, ...] = ()
     position = scan(body, _PID_KEY)
-    if position < 0 or not frames:
+    if position < 0:
         return found
+    starts, ends = frames
     occurs: dict[bytes, bool] = {}
-    # Frames before the first occurrence are no process frames. Where the first frame holds it, none are, and
-    # where that lies need not be known.
-    index = -1 if _PID_KEY in frames[0] else max(frames.at(position), 0) - 1
-    told_of = frames.since(index + 1)
+    # -1 where the first occurrence is in no frame but before all; frames before it are no process frames
+    index = max(bisect_right(starts, position) - 1, 0) - 1
+    starts_left, ends_left = iter(starts[index + 1 :]), iter(ends[index + 1 :])
     while True:
         # Which frames end with a tail is asked without a step of Python for each: most of a request passes
         # here.
+        told = map(body.endswith, repeat(tails), starts_left, ends_left)
         try:
-            index += 1 + indexOf(told_of(tails), False)  # noqa: FBT003  # what to look for
+            index += 1 + indexOf(told, False)  # noqa: FBT003  # what to look for
         except ValueError:
             break
-        frame = frames[index]
+        frame = body[starts[index] : ends[index]]
         process = _read_process_frame(frame, cluster_name, found)
         if process is None:
             continue
@@ -216,7 +219,7 @@ def _find_inits(
 ) -> None:
     """Fill in the start of pid 1 for the nodes whose first process frame is another process."""
     for index in find_hits(body, frames, _INIT_NEEDLES):
-        process = _read_process_frame(frames[index], cluster_name, inits)
+        process = _read_process_frame(body[frames.starts[index] : frames.ends[index]], cluster_name, inits)
         if process is None or process.pid != 1 or process.node not in found:
             continue
         found[process.node].init_start_ns = process.start_ns

@@ -1,8 +1,9 @@
 """What a request says: bytes in, records out. Pure: no clock, no network, no threads; ``replay`` uses it too.
 
-    bytes --find_frames--> frames --hits_of----------------> the few that may be watched --decode--> samples
-                                  `-----------find_progress--> what the others say of their nodes
-                                  `-----------Relatives-------> the few that explain a watched one
+    bytes --find_first--> where watched values are
+      `---find_frames---> where the frames lie --hits_of--> the few that may be watched --decode--> samples
+                            `-----------find_progress--> what the others say of their nodes
+                            `-----------Relatives-------> the few that explain a watched one
 
 What is promised: for a request that parses, with tags and lengths minimally encoded as every known encoder
 does, the samples are exactly those of a full parse. Frames that hold no watched value are not validated.
@@ -72,14 +73,16 @@ def read_request(body: bytes, selection: Selection, known: Known = NOTHING_KNOWN
     Raises :class:`MalformedRequest` if its top level is not protobuf, and :class:`TooManyResources`, before
     anything is allocated for the frames beyond ``selection.max_resources``.
     """
+    # The search goes first: it brings the bytes from memory in their order, as fast as that is possible. The
+    # walk over the frames jumps.
     found = find_first(body, selection.needles)
-    frames = find_frames(body, selection.max_resources, walk=bool(found))
+    frames = find_frames(body, selection.max_resources)
     hits = hits_of(body, frames, found)
     tally = Tally()
     samples: dict[NodeId, list[Hit]] = {}
     first_seen: dict[NodeId, int] = {}
     for index in hits:
-        decoded = decode_safely(frames[index], selection, tally)
+        decoded = decode_safely(body[frames.starts[index] : frames.ends[index]], selection, tally)
         if decoded is not None:
             node, of_frame = decoded
             first_seen.setdefault(node, index)
@@ -103,7 +106,7 @@ def read_request(body: bytes, selection: Selection, known: Known = NOTHING_KNOWN
         records=records,
         rejected=dict(tally.rejected),
         text_replaced=dict(tally.text_replaced),
-        frames=len(frames),
+        frames=len(frames.starts),
         hit_frames=len(hits),
         empty_frames=tally.empty_frames,
         unknown_clusters=sum(node.cluster == resource.UNKNOWN_CLUSTER for node in first_seen),

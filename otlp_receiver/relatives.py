@@ -156,7 +156,7 @@ class Relatives:
 
     def _frames_with(self, needle: bytes, index: int) -> Iterator[int]:
         """Frames that hold a needle: from ``index`` back, the nearest first, then those behind it."""
-        starts, ends = self._frames.bounds
+        starts, ends = self._frames
         end = ends[index]
         for _ in range(_CANDIDATES):
             position = scan_back(self._body, needle, 0, end) if self._spend(end) else -1
@@ -180,8 +180,9 @@ class Relatives:
 
     def _read(self, node: NodeId, index: int) -> Process | None:
         """The process of a frame; ``None`` if it is none, or another node's."""
+        starts, ends = self._frames
         try:
-            message = descriptors.PROBE_FRAME.FromString(self._frames[index])
+            message = descriptors.PROBE_FRAME.FromString(self._body[starts[index] : ends[index]])
             attributes = resource.attributes_of(message.resource)
             pid = resource.int_of(attributes.get(resource.PID))
             if pid is None or resource.node_of(attributes, self._selection.cluster_name, set()) != node:

@@ -1,11 +1,10 @@
 """The bytes of a request: its frames, and which of them can hold a watched process, without decoding any.
 
 A request is fields of protobuf, the frames (``ResourceMetrics``) are those with number 1.
-:func:`find_frames` finds them. A request of usual size is parsed by upb as a list of byte strings: that is
-fast, and does not tell where they lie. A walk over the top level tells it, if that is asked: of a hit. The
-walk takes exactly what upb takes (a test holds the two together), and it counts as it goes: 64 MiB of empty
-frames gzip to 65 kB, so of a larger request nothing may be allocated for each frame before their number is
-known to be bounded. Such a request is walked at once.
+:func:`find_frames` walks the top level and gives the bounds of the frames; it takes exactly what upb takes
+(a test holds the two together), because a request that upb would refuse is one whose sender must be told.
+It counts as it goes: 64 MiB of empty frames gzip to 65 kB, so nothing may be allocated for each frame
+before their number is known to be bounded.
 
 :func:`find_hits` looks for watched values, never for keys in front of them: the Go collector writes a
 ``KeyValue`` value first, other encoders key first, and the scan must not care. A value is a text in an
@@ -15,16 +14,12 @@ known to be bounded. Such a request is walked at once.
 from __future__ import annotations
 
 from bisect import bisect_right
-from itertools import islice, repeat
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, cast
 
-from google.protobuf.message import DecodeError
-
-from otlp_receiver.descriptors import FRAMES
 from telemetry import events
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
 
 class _Scan(Protocol):
@@ -52,8 +47,6 @@ _LENGTH_DELIMITED: Final = 2
 _GROUP_START: Final = 3
 _GROUP_END: Final = 4
 _FIXED_BYTES: Final = {1: 8, 5: 4}
-_PARSED_AT_ONCE: Final = 1 << 20
-"""Bytes of a request that upb may parse before its frames are counted: 16 bytes for each two, at worst."""
 _FRAME_TAG: Final = 1 << 3 | _LENGTH_DELIMITED
 _CONTINUED: Final = 0x80  # a byte of a varint that is not its last
 _MAX_TAG_BYTES: Final = 5
@@ -75,105 +68,48 @@ class TooManyResources(UnreadableRequest):
     """The request holds more ``ResourceMetrics`` than it may."""
 
 
-class Bounds(NamedTuple):
+class Frames(NamedTuple):
     """Where the frames of a request lie: frame ``i`` is ``body[starts[i]:ends[i]]``. Ascending, disjoint."""
 
     starts: Sequence[int]
     ends: Sequence[int]
 
 
-class Frames:
-    """The frames of a request. ``parsed`` are their contents; without it they are walked here.
-
-    Raises :class:`MalformedRequest` and :class:`TooManyResources` when it walks.
-    """
-
-    def __init__(self, body: bytes, limit: int, parsed: Sequence[bytes] | None = None) -> None:
-        self._body = body
-        self._limit = limit
-        self._parsed = parsed
-        self._bounds = _walk(body, limit) if parsed is None else None
-
-    @property
-    def bounds(self) -> Bounds:
-        """Where they lie."""
-        if self._bounds is None:
-            self._bounds = _walk(self._body, self._limit)
-        return self._bounds
-
-    def __len__(self) -> int:
-        return len(self.bounds.starts if self._parsed is None else self._parsed)
-
-    def __getitem__(self, index: int) -> bytes:
-        if self._parsed is not None:
-            return self._parsed[index]
-        starts, ends = self.bounds
-        return self._body[starts[index] : ends[index]]
-
-    def since(self, index: int) -> Callable[[tuple[bytes, ...]], Iterator[bool]]:
-        """Whether the frames from ``index`` on end with one of the tails that it is called with.
-
-        No step of Python for each. Called again it goes on where it stopped.
-        """
-        if self._bounds is not None:
-            starts, ends = (iter(each[index:]) for each in self._bounds)
-            return lambda tails: map(self._body.endswith, repeat(tails), starts, ends)
-        left = islice(self._parsed or (), index, None)  # each in the same, warm, memory
-        return lambda tails: map(bytes.endswith, left, repeat(tails))
-
-    def at(self, position: int) -> int:
-        """The last frame that begins at a byte of the request or before it; -1 if there is none."""
-        return bisect_right(self.bounds.starts, position) - 1
-
-
-def find_frames(body: bytes, limit: int, *, walk: bool = False) -> Frames:
-    """The frames, walked if they will be asked where they lie.
-
-    Raises :class:`MalformedRequest`; beyond ``limit`` :class:`TooManyResources`.
-    """
-    if walk or len(body) > _PARSED_AT_ONCE:
-        return Frames(body, limit)
-    try:
-        parsed = FRAMES.FromString(body).resource_metrics
-    except DecodeError:
-        raise MalformedRequest from None
-    if len(parsed) > limit:
-        raise TooManyResources
-    return Frames(body, limit, parsed)
-
-
-def _walk(body: bytes, limit: int) -> Bounds:
+def find_frames(body: bytes, limit: int) -> Frames:
+    """The frames. Raises :class:`MalformedRequest`; beyond ``limit`` :class:`TooManyResources`."""
     starts: list[int] = []
     ends: list[int] = []
     position = 0
     size = len(body)
     try:
         while position < size:
-            # The usual frame, spelled out: a tag of one byte, a length of one or two.
-            length = body[position + 1]
-            second = body[position + 2] if length >= _CONTINUED else 0
-            if body[position] == _FRAME_TAG and second < _CONTINUED:
-                if length < _CONTINUED:
-                    start = position + 2
-                else:
-                    start = position + 3
-                    length += (second << 7) - _CONTINUED
-                position = start + length
-            else:
-                tag, start = _read_varint(body, position, _MAX_TAG_BYTES, _MAX_TAG)
-                position = _skip(body, start, tag, 0)
-                if tag != _FRAME_TAG:
-                    continue
-                start = _read_varint(body, start, _MAX_TAG_BYTES, _MAX_LENGTH)[1]
-            if len(starts) == limit:
+            # The usual frame, spelled out: a tag of one byte, a length of two. It is counted afterwards, for
+            # such frames are too long for their number to take much.
+            if body[position] == _FRAME_TAG:
+                low = body[position + 1]
+                if low >= _CONTINUED:
+                    high = body[position + 2]
+                    if high < _CONTINUED:
+                        start = position + 3
+                        position = start + low + (high << 7) - _CONTINUED
+                        starts.append(start)
+                        ends.append(position)
+                        continue
+            tag, start = _read_varint(body, position, _MAX_TAG_BYTES, _MAX_TAG)
+            position = _skip(body, start, tag, 0)
+            if tag != _FRAME_TAG:
+                continue
+            if len(starts) >= limit:
                 raise TooManyResources
-            starts.append(start)
+            starts.append(_read_varint(body, start, _MAX_TAG_BYTES, _MAX_LENGTH)[1])
             ends.append(position)
     except IndexError:
         raise MalformedRequest from None
     if position != size:
         raise MalformedRequest
-    return Bounds(starts, ends)
+    if len(starts) > limit:
+        raise TooManyResources
+    return Frames(starts, ends)
 
 
 def _read_varint(body: bytes, position: int, max_bytes: int, maximum: int) -> tuple[int, int]:
@@ -226,8 +162,8 @@ def find_first(body: bytes, needles: Sequence[bytes]) -> list[tuple[bytes, int]]
 def hits_of(body: bytes, frames: Frames, found: Sequence[tuple[bytes, int]]) -> list[int]:
     """The hits of what :func:`find_first` found."""
     hits: set[int] = set()
+    starts, ends = frames
     for needle, first in found:
-        starts, ends = frames.bounds
         position = first
         while position >= 0:
             index = bisect_right(starts, position) - 1

@@ -80,7 +80,7 @@ class Observer:
         self._hear(self._detector.take_step())
         frames = find_frames(body, self._selection.max_resources)
         for index in find_hits(body, frames, self._needles):
-            self._look(frames[index], init_starts)
+            self._look(body[frames.starts[index] : frames.ends[index]], init_starts)
 
     def finish(self) -> Observed:
         """The end of the last capture: windows close at their deadlines, then every session."""

@@ -87,7 +87,7 @@ def read_points(body: bytes, max_resources: int) -> Iterator[IndexedPoint]:
     """
     frames = find_frames(body, max_resources)
     for index in find_hits(body, frames, NEEDLES):
-        yield from read_frame(frames[index])
+        yield from read_frame(body[frames.starts[index] : frames.ends[index]])
 
 
 def read_frame(frame: bytes) -> Iterator[IndexedPoint]:

@@ -28,7 +28,7 @@ PLENTY = 10**6
 
 def walked(body: bytes) -> list[bytes] | None:
     try:
-        starts, ends = Frames(body, PLENTY).bounds
+        starts, ends = find_frames(body, PLENTY)
     except MalformedRequest:
         return None
     return [body[start:end] for start, end in zip(starts, ends, strict=True)]
@@ -136,26 +136,9 @@ def test_broken_framing_is_malformed(body: bytes) -> None:
 
 def test_exactly_as_many_frames_as_allowed_are_allowed() -> None:
     body = request(b"", b"a", b"")
-    for frames in (find_frames(body, 3), find_frames(body, 3, walk=True)):
-        ends = frames.since(1)
-        assert next(ends((b"x", b"a")))
-        assert list(ends((b"x", b"a"))) == [False]
-        assert frames.bounds == ([2, 4, 7], [2, 5, 7])
-        assert (len(frames), [frames[index] for index in range(3)]) == (3, [b"", b"a", b""])
-        assert [frames.at(position) for position in (0, 1, 2, 3, 4, 5, 6, 7)] == [-1, -1, 0, 0, 1, 1, 1, 2]
-    for way in (find_frames, Frames):
-        with pytest.raises(TooManyResources):
-            way(body, 2)
-
-
-def test_a_large_request_is_walked_and_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
-    body = request(b"", bytes(10))
-    monkeypatch.setattr(wire, "_PARSED_AT_ONCE", len(body))
-    assert find_frames(body, PLENTY)._parsed == [b"", bytes(10)]
-    monkeypatch.setattr(wire, "_PARSED_AT_ONCE", len(body) - 1)
-    assert find_frames(body, PLENTY)._parsed is None
-    monkeypatch.undo()
-    assert find_frames(body, PLENTY, walk=True)._parsed is None
+    assert find_frames(body, 3) == Frames([2, 4, 7], [2, 5, 7])
+    with pytest.raises(TooManyResources):
+        find_frames(body, 2)
 
 
 def test_empty_frames_without_number_allocate_nothing() -> None:

@@ -6,26 +6,19 @@ which is a process of its own that is not counted. What else it is told are port
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from bench import rotel
-from tests.e2e.processes import ROOT, Service, free_port, listens, until
+from bench.contenders_page import COLLECTOR, COLLECTOR_FILTER, NOOP, NOOP_TLS, OURS, OURS_TLS, ROTEL
+from tests.e2e.processes import ROOT, Service, free_port, listens, peer, until
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Mapping
 
     from tests.e2e.processes import Splunk, Started
-
-NOOP: Final = "noop"
-NOOP_TLS: Final = "noop-tls"
-COLLECTOR: Final = "collector"
-COLLECTOR_FILTER: Final = "collector-filter"
-ROTEL: Final = "rotel"
-OURS: Final = "ours"
-OURS_TLS: Final = "ours-tls"
 
 _CERTIFICATES: Final = ROOT / "tests/otlp_receiver/testdata"
 CERTIFICATE: Final = _CERTIFICATES / "server.pem"
@@ -77,7 +70,7 @@ class Place:
     @property
     def settings(self) -> dict[str, str]:
         """What the service is told that is not its default."""
-        return {"DETECTOR__WINDOW": "1s", "DETECTOR__LATENESS": "1s"} if self.quick else {}
+        return {"DETECTOR__WINDOW": "1s", "DETECTOR__LATENESS": "0s"} if self.quick else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +123,13 @@ def _collector(place: Place, name: str, processors: str) -> Server:
 
 def _start_rotel(place: Place) -> Server:
     port = free_port()
-    command = [rotel.binary(fetch=not place.quick), "start", "--exporter", "blackhole"]
+    binary = rotel.binary(fetch=not place.quick)
     process = place.started.start(
         ROTEL,
         [
-            *command,
+            binary,
+            "start",
+            "--exporter=blackhole",
             f"--otlp-grpc-endpoint=127.0.0.1:{port}",
             f"--otlp-http-endpoint=127.0.0.1:{free_port()}",
             f"--pid-file={place.started.folder / 'rotel.pid'}",
@@ -157,12 +152,20 @@ def _start_ours_with_tls(place: Place) -> Server:
 
 
 CONTENDERS: Final = (
-    Contender(COLLECTOR_FILTER, "collector, filter", NOOP, _start_collector_with_filter),
-    Contender(COLLECTOR, "collector", NOOP, _start_collector),
+    Contender(COLLECTOR_FILTER, "Collector, filter", NOOP, _start_collector_with_filter),
+    Contender(COLLECTOR, "Collector", NOOP, _start_collector),
     Contender(ROTEL, "rotel", NOOP, _start_rotel),
     Contender(NOOP_TLS, "no-op, TLS", NOOP, _start_noop_with_tls),
     Contender(NOOP, "no-op", NOOP, _start_noop),
-    Contender(OURS, "ours", NOOP, _start_ours),
-    Contender(OURS_TLS, "ours, TLS", NOOP_TLS, _start_ours_with_tls),
+    Contender(OURS, "this service", NOOP, _start_ours),
+    Contender(OURS_TLS, "this service, TLS", NOOP_TLS, _start_ours_with_tls),
 )
 """In the order of a round: what is compared most closely stands side by side."""
+
+
+def versions() -> dict[str, str]:
+    """Of the contenders that are not of this project."""
+    collector = subprocess.run(
+        [peer("collector-agent"), "--version"], capture_output=True, text=True, check=True
+    )
+    return {COLLECTOR: f"OpenTelemetry {collector.stdout.strip()}", ROTEL: f"rotel {rotel.VERSION}"}

@@ -2,13 +2,13 @@
 
     python -m bench.contest [--quick] [--requests 300] [--rounds 5] [--connections 16] [--json FILE]
 
-For each number of shells every contender is started and gets a first scrape of each node, so that the shells
-are known. Then come rounds: each contender in turn, uncompressed and compressed. Before it counts, a contender
-gets some requests on the same connections. It keeps running until the number of shells changes.
+For each number of shells every contender is started and gets a first scrape of each node, so that the
+shells are known. Then come rounds: each contender in turn, uncompressed and compressed. Before it counts, a
+contender gets some requests on the same connections. It keeps running until the number of shells changes.
 
 Counted is the CPU time of the server's process from the first request to a moment after the last answer
-(``settle_s``). A window of the service closes seconds later: each round ends when all have, and what that took beyond
-what it takes to idle is spread over the requests of the round (``later_us``).
+(``settle_s``). A window of the service closes seconds later: each round ends when all have, and what that
+took beyond what it takes to idle is spread over the requests of the round (``later_us``).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from bench import circumstances, contenders_page, cost, page, workload
-from bench.contenders import CONTENDERS, Contender, Place, Server
+from bench.contenders import CONTENDERS, Contender, Place, Server, versions
 from bench.contenders_page import ENCODINGS, GZIP, SHELLS
 from bench.load import LEVEL, Generator
 from bench.rotel import Missing
@@ -198,7 +198,9 @@ class Contest:
             each.enter()
             each.leave()
             if not each.is_drained():
-                until(f"every window of {each.contender.title} has closed", each.is_drained, _DRAIN_S, _POLL_S)
+                until(
+                    f"every window of {each.contender.title} has closed", each.is_drained, _DRAIN_S, _POLL_S
+                )
                 each.enter()
             later = {"later_us": each.later_us()}
             for encoding in ENCODINGS:
@@ -221,10 +223,13 @@ class Contest:
         sent = self._send(each, shells, range(self.sizes.warm_up, self.sizes.nodes), compress=compress)
         time.sleep(self.sizes.settle_s)
         after = cost.cpu_ns(each.server.pid)
-        commits = each.counters().get("journal_commits_total", 0.0) - counted.get("journal_commits_total", 0.0)
+        commits = each.counters().get("journal_commits_total", 0.0) - counted.get(
+            "journal_commits_total", 0.0
+        )
         self.generator("disconnect")
         each.leave()
         return {
+            "answered": sent["answers"]["OK"],
             "cpu_us": (after - before) / self.sizes.requests / _US_NS,
             "per_s": self.sizes.requests / sent["seconds"],
             "p50_ms": sent["p50_ms"],
@@ -250,10 +255,7 @@ class Contest:
     def _send(self, each: Running, shells: int, nodes: range, *, compress: bool) -> Any:  # noqa: ANN401  # JSON
         count = len(nodes)
         sent = self.generator("send", first=nodes.start, count=count, compress=compress)
-        if sent["answers"] != {"OK": count}:
-            raise SystemExit(
-                f"{each.contender.title}, {shells} shells: {sent['answers']}, want OK of all {count}"
-            )
+        check(each.contender, shells, sent["answers"], count)
         each.requests += count
         each.windows += count * shells
         return sent
@@ -267,6 +269,7 @@ class Contest:
             "titles": {each.name: each.title for each in CONTENDERS},
             "like": {each.name: each.like for each in CONTENDERS},
             "absent": self.absent,
+            "versions": versions(),
             "workloads": [self._workload(shells) for shells in SHELLS],
             "cells": [
                 {"shells": shells, "encoding": encoding, "contender": name, "rounds": cell}
@@ -287,6 +290,12 @@ class Contest:
             "bytes": len(body),
             "gzip_bytes": compressed,
         }
+
+
+def check(contender: Contender, shells: int, answers: Mapping[str, int], count: int) -> None:
+    """End the run unless every request was taken, for what is not taken costs little."""
+    if answers != {"OK": count}:
+        raise SystemExit(f"{contender.title}, {shells} shells: {answers}, want OK of all {count}")
 
 
 def _say(what: str) -> None:

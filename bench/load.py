@@ -2,12 +2,12 @@
 
     python -m bench.load
 
-It is told what to do by lines of JSON, ``{"do": ..., ...}``, and answers each with one. :class:`Generator` is the
-other end.
+It is told what to do by lines of JSON, ``{"do": ..., ...}``, and answers each with one. :class:`Generator` is
+the other end.
 
 It has so many connections, and on each one call after the other: a closed loop. Requests are compressed when
-they are prepared, for grpcio would do it while the server is being measured. grpcio has
-no way to be given compressed messages, gRPC itself has: a flag of the message.
+they are prepared, for grpcio would do it while the server is being measured. grpcio has no way to be given
+compressed messages, gRPC itself has: a flag of the message.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from bench import workload
 from otlp_receiver.server import SERVICE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
     from tests.e2e.processes import Started
 
@@ -71,7 +71,7 @@ class Load:
         return {"bytes": sum(map(len, bodies))}
 
     def connect(self, *, port: int, authority: str, connections: int, compress: bool) -> dict[str, int]:
-        """Have connections of its own; with TLS if a certificate authority is named."""
+        """Have connections of its own, each made by its first call; TLS if a certificate authority is named."""
         self.disconnect()
         compression = grpc.Compression.Gzip if compress else grpc.Compression.NoCompression
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
@@ -82,8 +82,6 @@ class Load:
             else:
                 channel = grpc.insecure_channel(f"127.0.0.1:{port}", options, compression)
             self._channels.append(channel)
-        for channel in self._channels:
-            grpc.channel_ready_future(channel).result(_TIMEOUT_S)
         return {"connections": connections}
 
     def disconnect(self) -> dict[str, int]:
@@ -95,12 +93,13 @@ class Load:
 
     def send(self, *, first: int, count: int, compress: bool) -> dict[str, Any]:
         """So many of the requests that are prepared; what was answered, and how long it took."""
-        waiting = iter(self._bodies[compress][first : first + count])
+        bodies = self._bodies[compress][first : first + count]
+        shares = [bodies[each :: len(self._channels)] for each in range(len(self._channels))]
         answers: Counter[str] = Counter()
         seconds: list[float] = []
         cpu, begun = time.process_time(), time.perf_counter()
         with ThreadPoolExecutor(len(self._channels)) as pool:
-            for answer, took in pool.map(lambda channel: _calls(channel, waiting), self._channels):
+            for answer, took in pool.map(_calls, self._channels, shares):
                 answers += answer
                 seconds += took
         elapsed, cpu = time.perf_counter() - begun, time.process_time() - cpu
@@ -114,12 +113,12 @@ class Load:
         }
 
 
-def _calls(channel: grpc.Channel, waiting: Iterator[bytes]) -> tuple[Counter[str], list[float]]:
-    """Send what waits, one after the other; what each was answered, and how long that took."""
+def _calls(channel: grpc.Channel, bodies: Sequence[bytes]) -> tuple[Counter[str], list[float]]:
+    """Send them one after the other; what each was answered, and how long that took."""
     export: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{SERVICE}/Export")
     answers: Counter[str] = Counter()
     seconds = []
-    for body in waiting:
+    for body in bodies:
         begun = time.perf_counter()
         answer = _answer(export, body)
         seconds.append(time.perf_counter() - begun)

@@ -2,8 +2,8 @@
 
     python -m bench.noop PORT [CERTIFICATE KEY]
 
-It is made as the receiver is, synchronous, with raw bytes, as many workers and the same limits, and differs in
-one thing: gRPC inflates for it, as it does unless told otherwise.
+It is made as the receiver is, synchronous, with raw bytes, as many workers and the same limits, and differs
+in one thing: gRPC inflates for it, as it does unless told otherwise.
 """
 
 from __future__ import annotations

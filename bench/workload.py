@@ -1,8 +1,8 @@
-"""The requests of a run: real scrapes of 300 processes, one after the other from as many nodes as are asked for.
+"""The requests of a run: real scrapes of 300 processes, each from as many nodes as are asked for.
 
 Each request is one node's scrape, ten seconds after its last: its data points are dated so, and the node has
 a name of its own. All else are the bytes that a collector sent. There are real scrapes without a shell and
-with two. One with more is made of the second: the frames of its two shells stand there again, with other pids.
+with two. One with more is made of the second: the frames of its two shells are there again, with other pids.
 """
 
 from __future__ import annotations

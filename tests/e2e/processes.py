@@ -79,7 +79,7 @@ class Started:
         *,
         stdout: int | None = None,
     ) -> subprocess.Popen[bytes]:
-        """Start a process with a pipe for its input; what it says goes to ``<name>.log``, or to ``stdout``."""
+        """Start a process with a pipe for its input; what it says goes to ``<name>.log`` or ``stdout``."""
         with (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=stdout or log, stderr=log, env=environment, cwd=ROOT

@@ -71,7 +71,7 @@ class Load:
         return {"bytes": sum(map(len, bodies))}
 
     def connect(self, *, port: int, authority: str, connections: int, compress: bool) -> dict[str, int]:
-        """Have connections of its own, each made by its first call; TLS if a certificate authority is named."""
+        """Have connections, each made by its first call; with TLS if a certificate authority is named."""
         self.disconnect()
         compression = grpc.Compression.Gzip if compress else grpc.Compression.NoCompression
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]

@@ -7,8 +7,8 @@ shells are known. Then come rounds: each contender in turn, uncompressed and com
 contender gets some requests on the same connections. It keeps running until the number of shells changes.
 
 Counted is the CPU time of the server's process from the first request to a moment after the last answer
-(``settle_s``). A window of the service closes seconds later: each round ends when all have, and what that
-took beyond what it takes to idle is spread over the requests of the round (``later_us``).
+(``settle_s``). A window of the service closes seconds later: each round ends when all have, and what the
+closing took beside idling is spread over the requests of the round (``later_us``).
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 _DRAIN_S: Final = 90.0
 _POLL_S: Final = 0.5
 _MS: Final = 1000
+_US: Final = 1_000_000
 _US_NS: Final = 1000
+_NS: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,11 @@ class Sizes:
     quick: bool = False
     settle_s: float = 0.25
     """Some put off a part of their work by a moment: batches of 0.2 s, turns of 0.1 s."""
-    idle_s: float = 2.0
-    close_s: float = 16.0
-    """Window and lateness, and a second."""
+    idle_s: float = 5.0
+    open_s: float = 14.5
+    """A window is open for so long at least: 10 s and 5 s of lateness, less the turns of the core."""
+    close_s: float = 16.5
+    """And closed after so long."""
 
     @property
     def nodes(self) -> int:
@@ -62,12 +66,12 @@ class Sizes:
         return self.requests + self.warm_up
 
 
-QUICK: Final = Sizes(4, 2, 2, 1, quick=True, settle_s=0.0, idle_s=0.1, close_s=0.0)
+QUICK: Final = Sizes(4, 2, 2, 1, quick=True, settle_s=0.0, idle_s=0.1, open_s=0.0, close_s=0.0)
 
 
 @dataclass(slots=True)
 class Running:
-    """A contender that runs, and its CPU time outside of its requests."""
+    """A contender that runs, and what it does beside its requests."""
 
     contender: Contender
     server: Server
@@ -76,24 +80,21 @@ class Running:
     idle: float = 0.0
     """CPU seconds a second, while it has nothing to do."""
     requests: int = 0
-    outside_ns: float = 0.0
-    left_ns: int = 0
-    left_at: float = 0.0
+    """Of this round."""
+    began_at: float = 0.0
+    ended_at: float = 0.0
+    """Its requests of this round."""
+    _marked_ns: int = 0
+    _marked_at: float = 0.0
 
-    def leave(self) -> None:
-        """Its requests end here."""
-        self.left_ns, self.left_at = cost.cpu_ns(self.server.pid), time.monotonic()
+    def mark(self) -> None:
+        """Begin to count what it does beside idling."""
+        self._marked_ns, self._marked_at = cost.cpu_ns(self.server.pid), time.monotonic()
 
-    def enter(self) -> None:
-        """Requests begin here, or a round ends."""
-        idled_ns = (time.monotonic() - self.left_at) * self.idle * 1e9
-        self.outside_ns += cost.cpu_ns(self.server.pid) - self.left_ns - idled_ns
-
-    def later_us(self) -> float:
-        """What it did outside of its requests, for each; begins anew."""
-        later = self.outside_ns / self.requests / _US_NS if self.requests else 0.0
-        self.outside_ns, self.requests = 0.0, 0
-        return later
+    def beside_idling(self) -> tuple[float, float]:
+        """CPU seconds since the mark, without those that it takes to idle; and how long ago the mark is."""
+        seconds = time.monotonic() - self._marked_at
+        return (cost.cpu_ns(self.server.pid) - self._marked_ns) / _NS - seconds * self.idle, seconds
 
     def counters(self) -> dict[str, float]:
         """The service's metrics, summed over their labels but for those of the windows."""
@@ -172,41 +173,41 @@ class Contest:
             time.sleep(self.sizes.close_s)
         for each in running:
             until(f"{each.contender.title} has told what is new", each.is_drained, _DRAIN_S, _POLL_S)
-            each.requests = 0
-            each.leave()
+        for each in running:
+            each.mark()
         time.sleep(self.sizes.idle_s)
         for each in running:
-            each.enter()
-            each.idle = each.outside_ns / 1e9 / (time.monotonic() - each.left_at)
-            self.idle[shells, each.contender.name] = each.idle
-            each.outside_ns = 0.0
-            each.leave()
+            took, seconds = each.beside_idling()
+            self.idle[shells, each.contender.name] = each.idle = took / seconds
 
     def _round(self, running: Sequence[Running], shells: int, number: int) -> None:
         for scrape, encoding in enumerate(ENCODINGS, 1 + len(ENCODINGS) * number):
             self._prepare(shells, scrape, compress=encoding == GZIP)
         for each in running:
+            each.requests, each.began_at = 0, time.monotonic()
             for encoding in ENCODINGS:
                 measured = self._measure(each, shells, compress=encoding == GZIP)
                 self._note(shells, encoding, each, measured)
+            each.ended_at = time.monotonic()
+            each.mark()
         self._wait_for_windows([each for each in running if each.server.service and shells], shells)
 
     def _wait_for_windows(self, ours: Sequence[Running], shells: int) -> None:
-        if ours:
-            time.sleep(self.sizes.close_s)
+        """Count from just before the first closes, or else from the last request, until all have."""
         for each in ours:
-            each.enter()
-            each.leave()
+            wait_s = each.began_at + self.sizes.open_s - time.monotonic()
+            if wait_s > 0:
+                time.sleep(wait_s)
+                each.mark()
+        for each in ours:
+            time.sleep(max(0.0, each.ended_at + self.sizes.close_s - time.monotonic()))
+            took, _ = each.beside_idling()
             if not each.is_drained():
-                until(
-                    f"every window of {each.contender.title} has closed", each.is_drained, _DRAIN_S, _POLL_S
-                )
-                each.enter()
-            later = {"later_us": each.later_us()}
+                what = f"every window of {each.contender.title} has closed"
+                until(what, each.is_drained, _DRAIN_S, _POLL_S)
+                took, _ = each.beside_idling()
             for encoding in ENCODINGS:
-                self._note(shells, encoding, each, later)
-        for each in ours:
-            each.leave()
+                self._note(shells, encoding, each, {"later_us": took / each.requests * _US})
 
     def _note(self, shells: int, encoding: str, each: Running, measured: Mapping[str, float]) -> None:
         cell = self.cells.setdefault((shells, encoding, each.contender.name), {})
@@ -214,7 +215,6 @@ class Contest:
             cell.setdefault(name, []).append(value)
 
     def _measure(self, each: Running, shells: int, *, compress: bool) -> dict[str, float]:
-        each.enter()
         self._connect(each, compress=compress)
         self._send(each, shells, range(self.sizes.warm_up), compress=compress)
         time.sleep(self.sizes.settle_s)
@@ -227,7 +227,6 @@ class Contest:
             "journal_commits_total", 0.0
         )
         self.generator("disconnect")
-        each.leave()
         return {
             "answered": sent["answers"]["OK"],
             "cpu_us": (after - before) / self.sizes.requests / _US_NS,

@@ -24,7 +24,7 @@ comma := ,
 files_of = $(subst $(empty) $(empty),$(comma),$(addsuffix /*,$(1)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test points soak fuzz instructions image-test sbom lint env peers splunk-app splunk-env docs locks check-pythons clean
+.PHONY: help demo check test points soak fuzz bench instructions image-test sbom lint env peers splunk-app splunk-env docs locks check-pythons clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +63,11 @@ fuzz: env ## let a fuzzer guided by coverage write requests (FUZZ_SECONDS=600); 
 	@$(PY) -m fuzz.seeds .cache/fuzz/seeds
 	$(FUZZER) -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 .cache/fuzz/found $(CORPUS) .cache/fuzz/seeds
 	$(FUZZER) -merge=1 $(CORPUS) .cache/fuzz/found
+
+bench: env ## the service beside other receivers on the same requests: docs/performance.md (10 minutes)
+	@for peer in collector-agent hec-server; do peers/build $$peer >/dev/null || exit 1; done
+	$(PY) -m bench.contest
+	@$(PY) tools/verify-docs --write
 
 instructions: env ## count what a request costs, with valgrind; COMPARE=another checkout counts that too
 	$(PY) tools/count_instructions.py $(if $(COMPARE),--compare $(COMPARE))

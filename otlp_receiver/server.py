@@ -112,7 +112,7 @@ class Server:
         self._log = RationedLog()
         self._draining = False
         self._pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="receiver")
-        self._grpc = grpc.server(self._pool, options=_channel_arguments(settings))
+        self._grpc = grpc.server(self._pool, options=channel_arguments(settings))
         export: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_unary_rpc_method_handler(self._export)
         health = Health(SERVICE, lambda: not self._draining, self._checking)
         self._grpc.add_generic_rpc_handlers(
@@ -228,7 +228,7 @@ def _count(reading: Reading) -> None:
         metrics.RECEIVER_TEXT_REPLACED.labels(attribute).inc(values)
 
 
-def _channel_arguments(settings: ServerSettings) -> list[tuple[str, int]]:
+def channel_arguments(settings: ServerSettings) -> list[tuple[str, int]]:
     """Limits that gRPC itself keeps: https://grpc.github.io/grpc/core/group__grpc__arg__keys.html."""
     return [
         ("grpc.so_reuseport", 0),  # or a second process would silently share the port

@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 import grpc
 import pytest
@@ -47,7 +47,7 @@ def until(what: str, ready: Callable[[], bool], within_s: float, every_s: float 
     deadline = time.monotonic() + within_s
     while not ready():
         if time.monotonic() > deadline:
-            pytest.fail(f"not within {within_s} s: {what}")
+            raise AssertionError(f"not within {within_s} s: {what}")
         time.sleep(every_s)
 
 
@@ -72,12 +72,17 @@ class Started:
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def start(
-        self, name: str, command: Sequence[str | bytes | Path], environment: dict[str, str] | None = None
+        self,
+        name: str,
+        command: Sequence[str | bytes | Path],
+        environment: dict[str, str] | None = None,
+        *,
+        stdout: int | None = None,
     ) -> subprocess.Popen[bytes]:
-        """Start a process with a pipe for its input; what it says goes to ``<name>.log``."""
+        """Start a process with a pipe for its input; what it says goes to ``<name>.log`` or ``stdout``."""
         with (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment, cwd=ROOT
+                command, stdin=subprocess.PIPE, stdout=stdout or log, stderr=log, env=environment, cwd=ROOT
             )
         self._processes.append(process)
         return process
@@ -223,6 +228,9 @@ class Service:
     ``more`` is of the configuration, as in the environment; ``environment`` is of the process beside it.
     """
 
+    usual: ClassVar[Mapping[str, str]] = EACH_TOLD
+    """Of the configuration, where ``more`` does not say otherwise."""
+
     def __init__(
         self,
         started: Started,
@@ -246,7 +254,7 @@ class Service:
             "EXPORTER__HEC__TOKEN_FILE": str(token),
             "EXPORTER__HEC__SOURCE": name,
             "EXPORTER__HEC__ACK": str(splunk.ack).lower(),
-        } | (EACH_TOLD | more)
+        } | (dict(self.usual) | more)
         self._environment = environment_without_keys() | dict(environment or {})
         self._environment |= {_PREFIX + key: value for key, value in keys.items()}
         self._starts = 0

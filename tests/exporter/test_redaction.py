@@ -1,3 +1,4 @@
+import gc
 import hashlib
 import re
 import time
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.types import CommandLine
-from exporter.redaction import SCAN_LIMIT, SCAN_MARGIN, TEXT_LIMIT_BYTES, Redactor
+from exporter.redaction import REMEMBERED, SCAN_LIMIT, SCAN_MARGIN, TEXT_LIMIT_BYTES, Redactor
 from exporter.secret_rules import KINDS, RULES
 from telemetry.metrics import REGISTRY
 
@@ -238,6 +239,36 @@ def test_redactions_are_counted_by_kind() -> None:
     )
     after = {kind: counted(kind) - before[kind] for kind in before}
     assert after == {"named": 2, "header": 1, "url": 1, "client": 1, "piped": 1, "format": 1, "custom": 1}
+
+
+def test_a_command_line_that_is_read_again_is_redacted_and_counted_again() -> None:
+    redactor = Redactor()
+    before = {kind: counted(kind) for kind in ("named", "url")}
+    line = "x --token=a --token=b ftp://u:p@h"
+    first, second = redactor.clean(line), redactor.clean(line)
+    assert first == second == CommandLine(f"x --token={R} --token={R} ftp://u:{R}@h", len(first.text))
+    assert {kind: counted(kind) - before[kind] for kind in before} == {"named": 4, "url": 2}
+
+
+def test_of_command_lines_that_were_read_before_neither_many_nor_their_secrets_stay_in_memory() -> None:
+    redactor = Redactor()
+    for number in range(REMEMBERED + 5):
+        redactor.clean(f"x --token=hunter{number}")
+    reachable = kept_by(redactor)
+    assert sum(isinstance(each, CommandLine) for each in reachable) == 5
+    assert not [each for each in reachable if isinstance(each, str) and "hunter" in each]
+
+
+def kept_by(redactor: Redactor) -> list[object]:
+    """What its memory of command lines refers to, over every step."""
+    found: list[object] = []
+    waiting = [value for value in vars(redactor).values() if isinstance(value, dict)]
+    while waiting:
+        each = waiting.pop()
+        found.append(each)
+        if isinstance(each, dict | list | tuple | CommandLine):
+            waiting += gc.get_referents(each)
+    return found
 
 
 def test_a_long_command_line_is_cut_on_a_character_and_hashed_whole() -> None:

@@ -169,21 +169,23 @@ class Space:
         """Raise :class:`StoreError` if there is no room for arrivals."""
         if not self._ballast.ready():
             raise StoreError("the disk is full: want space for the state")
-        self.make_room()
-        if (used := self.used_bytes()) > self._mark:
+        if (used := self.make_room()) > self._mark:
             raise StoreError(
                 f"state.max_size: {used} bytes in use, {self._limit} are allowed and"
                 f" {self._limit - self._mark} of them kept for what was accepted before"
             )
 
-    def make_room(self) -> None:
-        """Let things give way if the state is above the mark, a bounded number of them."""
+    def make_room(self) -> int:
+        """Let things give way if the state is above the mark, a bounded number of them; what is used then."""
+        used = self.used_bytes()
         for _ in range(_SLICES):
-            if self.used_bytes() <= self._mark:
+            if used <= self._mark:
                 self._pressed = False
-                return
+                break
             if not self._give_way():
-                return
+                break
+            used = self.used_bytes()
+        return used
 
     def _give_way(self) -> bool:
         stages: dict[str, Callable[[], int]] = {

@@ -19,7 +19,7 @@ from bench import callgrind
 from bench.callgrind import CannotCount
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 RESULTS: Final = Path("bench/results/counts.json")
 _OPTIMISED_BY: Final = ("--enable-optimizations", "--with-lto", "--with-pydebug")
@@ -42,7 +42,7 @@ def environment() -> dict[str, str]:
     }
 
 
-def differences(kept: dict[str, str], here: dict[str, str]) -> list[str]:
+def differences(kept: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
     """What is not as it was when the baseline was counted, in words."""
     return [f"{what} {here[what]}, not {kept.get(what)}" for what in here if here[what] != kept.get(what)]
 
@@ -51,7 +51,9 @@ def differences(kept: dict[str, str], here: dict[str, str]) -> list[str]:
 def writer(root: Path) -> Iterator[tuple[str, Path]]:
     """The commit that changed the baseline last, and a checkout of it. Raises :class:`CannotCount`."""
     if _git(root, "rev-parse", "--is-shallow-repository") != "false":
-        raise CannotCount("the history is cut: want the commit that wrote the baseline: git fetch --unshallow")
+        raise CannotCount(
+            "the history is cut: want the commit that wrote the baseline: git fetch --unshallow"
+        )
     commit = _git(root, "log", "-1", "--format=%H", "--", str(RESULTS))
     if not commit:
         raise CannotCount(f"{RESULTS} was never committed: want a baseline: make bench-check WRITE=1")

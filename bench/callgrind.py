@@ -1,7 +1,7 @@
 """Instructions of a program between marks that it sets itself, counted by valgrind's callgrind.
 
-A mark is a call of ``getpgid``, which nothing else calls: callgrind writes down what it counted since the mark
-before, and begins anew. So start-up is not counted, and one run gives several counts.
+A mark is a call of ``getpgid``, which nothing else calls: callgrind writes down what it counted since the
+mark before, and begins anew. So start-up is not counted, and one run gives several counts.
 
 What is counted is what the processor that valgrind imitates would do: the same for every processor with the
 same vector instructions, however busy the machine is.
@@ -20,6 +20,10 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_NO_STRING_INSTRUCTIONS: Final = ":".join(
+    f"glibc.cpu.x86_rep_{name}_threshold={1 << 30}" for name in ("movsb", "stosb")
+)
+"""Of one that copies memory each byte counts, and whether a block is copied or grows in place is luck."""
 TIMEOUT_S: Final = 600
 _TOTALS: Final = re.compile(r"^totals: (\d+)$", re.MULTILINE)
 
@@ -43,7 +47,7 @@ def version() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """``before_mark``: instructions up to each mark since the one before. ``said``: what the program wrote."""
+    """``before_mark``: instructions up to each mark, from the one before. ``said``: the program's output."""
 
     before_mark: tuple[int, ...]
     said: str
@@ -56,6 +60,7 @@ def count(command: Sequence[str], python_path: Path) -> Counted:
     """
     environment = {
         "LC_ALL": "C.UTF-8",
+        "GLIBC_TUNABLES": _NO_STRING_INSTRUCTIONS,
         "PYTHONPATH": str(python_path),
         "PYTHONHASHSEED": "0",
         "PYTHONDONTWRITEBYTECODE": "1",

@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bench import callgrind, workload
-from bench.baseline import RESULTS, differences, environment, writer
+from bench import baseline, callgrind, workload
+from bench.baseline import RESULTS, differences, writer
 from bench.callgrind import CannotCount
 from bench.circumstances import here
 from bench.page import ROOT, read_results, write_results
@@ -80,53 +80,53 @@ def by_part(said: str, before_mark: Sequence[int]) -> list[Counted]:
     return found
 
 
-def failures(found: Mapping[str, int], baseline: Mapping[str, int]) -> list[str]:
+def failures(found: Mapping[str, int], wanted: Mapping[str, int]) -> list[str]:
     """Why the counts are not as they should be; nothing if they are."""
-    gone = [f"{name} is in the baseline and is not counted" for name in baseline if name not in found]
-    unknown = [f"{name} has no baseline" for name in found if name not in baseline]
+    gone = [f"{name} is in the baseline and is not counted" for name in wanted if name not in found]
+    unknown = [f"{name} has no baseline" for name in found if name not in wanted]
     grown = [
         f"{name} has grown by {change:.1%}"
         for name, count in found.items()
-        if name in baseline and (change := count / baseline[name] - 1) > TOLERANCE
+        if name in wanted and (change := count / wanted[name] - 1) > TOLERANCE
     ]
     return [*grown, *unknown, *gone]
 
 
-def compare(found: Sequence[Counted], baseline: Mapping[str, int]) -> int:
+def compare(found: Sequence[Counted], wanted: Mapping[str, int]) -> int:
     """Print the counts beside the baseline; the exit status."""
     for part in found:
         line = f"{part.name:<12}{part.instructions:>14,}"
-        if part.name in baseline:
-            line += f"{baseline[part.name]:>14,}  {part.instructions / baseline[part.name] - 1:+.1%}"
+        if part.name in wanted:
+            line += f"{wanted[part.name]:>14,}  {part.instructions / wanted[part.name] - 1:+.1%}"
         print(line)
-    wrong = failures(_instructions(found), baseline)
+    wrong = failures(_instructions(found), wanted)
     for each in wrong:
         print(f"{each}. If that is meant: make bench-check WRITE=1", file=sys.stderr)
     return int(bool(wrong))
 
 
-def check(root: Path, count: Count) -> int:
-    """Compare with the baseline; the exit status. Raises :class:`CannotCount`."""
+def check(root: Path, count: Count, environment: Mapping[str, str]) -> int:
+    """Compare with the baseline, in this environment; the exit status. Raises :class:`CannotCount`."""
     try:
         kept = read_results(RESULTS.stem, root / RESULTS.parent)
     except OSError as error:
         raise CannotCount(f"{error}: want a baseline: make bench-check WRITE=1") from error
-    apart = differences(kept["environment"], environment())
+    apart = differences(kept["environment"], environment)
     if not apart:
         return compare(_count(count, root), {part["name"]: part["instructions"] for part in kept["parts"]})
     print(f"the baseline was counted elsewhere: here is {'; '.join(apart)}")
     with writer(root) as (commit, checkout):
         print(f"so {commit[:7]}, which wrote it, is counted here too")
-        baseline = _count(count, checkout)
-    return compare(_count(count, root), _instructions(baseline))
+        wanted = _instructions(_count(count, checkout))
+    return compare(_count(count, root), wanted)
 
 
-def write(root: Path, count: Count) -> None:
+def write(root: Path, count: Count, environment: Mapping[str, str]) -> None:
     """Make what is counted the baseline."""
     found = _count(count, root)
     results = {
         "circumstances": here(),
-        "environment": environment(),
+        "environment": environment,
         "often": OFTEN,
         "parts": [asdict(part) | {"what": PARTS[part.name].what} for part in found],
     }
@@ -148,16 +148,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--write", action="store_true", help="make what is counted the baseline")
-    what.add_argument("--compare", type=Path, metavar="CHECKOUT", help="take another checkout for the baseline")
+    what.add_argument(
+        "--compare", type=Path, metavar="CHECKOUT", help="take another checkout for the baseline"
+    )
     asked = parser.parse_args()
     try:
         if asked.write:
-            write(ROOT, count_parts)
+            write(ROOT, count_parts, baseline.environment())
             return 0
         if asked.compare:
-            baseline = _instructions(_count(count_parts, asked.compare.resolve()))
-            return compare(_count(count_parts, ROOT), baseline)
-        return check(ROOT, count_parts)
+            other = _instructions(_count(count_parts, asked.compare.resolve()))
+            return compare(_count(count_parts, ROOT), other)
+        return check(ROOT, count_parts, baseline.environment())
     except CannotCount as error:
         print(f"bench-check: {error}", file=sys.stderr)
         return 2

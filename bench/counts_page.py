@@ -13,17 +13,17 @@ def render(results: Any) -> str:  # noqa: ANN401  # JSON
     ]
     circumstances, environment = results["circumstances"], results["environment"]
     counted = ", ".join(f"{what} {value}" for what, value in environment.items())
-    return "\n".join(
-        (
-            "| part | what is done once | instructions | spread |",
-            "|---|---|---|---|",
-            *rows,
-            "",
-            f"Counted {circumstances['date']}: {counted}; {circumstances['versions']}. The median of"
-            f" {len(results['parts'][0]['rounds'])} rounds of {results['often']}.",
-            "",
-        )
+    rounds = len(results["parts"][0]["rounds"])
+    lines = (
+        "| part | what is done once | instructions | spread |",
+        "|---|---|---|---|",
+        *rows,
+        "",
+        f"Counted {circumstances['date']}: {counted}; {circumstances['versions']}.",
+        f"The median of {rounds} rounds of {results['often']}.",
+        "",
     )
+    return "\n".join(lines)
 
 
 def _spread(rounds: list[int]) -> float:

@@ -2,10 +2,11 @@
 
     python -P bench/parts.py FOLDER
 
-``FOLDER`` holds folders ``0``, ``2`` and ``30``: requests with so many shells, a scrape apart, as files ``0``,
-``1`` and so on. A part is made ready, done some times until nothing is new to it, then done in rounds. Before
-each round and after the last one ``getpgid`` is called: there :mod:`bench.callgrind` reads the counter. At the
-end a line for each part says its name, how many rounds there were and how often a round did it.
+``FOLDER`` holds folders ``0``, ``2`` and ``30``: requests with so many shells, a scrape apart, as files
+``0``, ``1`` and so on. A part is made ready, done some times until nothing is new to it, then done in rounds.
+Before each round and after the last one ``getpgid`` is called: there :mod:`bench.callgrind` reads the
+counter. At the end a line for each part says its name, how many rounds there were and how often a round did
+it.
 
 A program of its own that imports the rooms alone, for it runs with those of the checkout that is counted
 (``PYTHONPATH``).
@@ -99,7 +100,7 @@ def _inflate(folder: Path) -> Once:
     message = gzip.compress(body, mtime=0)
 
     def once(_number: int) -> None:
-        if len(inflate(message, _LIMIT)) != len(body):
+        if inflate(message, _LIMIT) != body:
             raise NotCounted("want the request that was compressed")
 
     return once

@@ -98,12 +98,9 @@ def _wire(folder: Path) -> Once:
 def _inflate(folder: Path) -> Once:
     body = _bodies(folder, 0)[0]
     message = gzip.compress(body, mtime=0)
-
-    def once(_number: int) -> None:
-        if inflate(message, _LIMIT) != body:
-            raise NotCounted("want the request that was compressed")
-
-    return once
+    if inflate(message, _LIMIT) != body:
+        raise NotCounted("want the request that was compressed")
+    return lambda _number: inflate(message, _LIMIT)
 
 
 def _decode(folder: Path) -> Once:

@@ -24,7 +24,7 @@ comma := ,
 files_of = $(subst $(empty) $(empty),$(comma),$(addsuffix /*,$(1)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test points soak fuzz bench instructions image-test sbom lint env peers splunk-app splunk-env docs locks check-pythons clean
+.PHONY: help demo check test points soak fuzz bench bench-check image-test sbom lint env peers splunk-app splunk-env docs locks check-pythons clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -69,8 +69,9 @@ bench: env ## the service beside other receivers on the same requests: docs/perf
 	$(PY) -m bench.contest
 	@$(PY) tools/verify-docs --write
 
-instructions: env ## count what a request costs, with valgrind; COMPARE=another checkout counts that too
-	$(PY) tools/count_instructions.py $(if $(COMPARE),--compare $(COMPARE))
+bench-check: env ## count instructions with valgrind, fail if they grew; WRITE=1 a new baseline, COMPARE=checkout
+	$(PY) -m bench.counts $(if $(WRITE),--write) $(if $(COMPARE),--compare $(COMPARE))
+	@$(if $(WRITE),$(PY) tools/verify-docs --write)
 
 image-test: env ## build the image and run it as a cluster does; its size and time to start (needs root, Debian)
 	@peers/build hec-server >/dev/null

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from bench import contenders_page
+from bench import contenders_page, counts_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,20 +21,23 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 RESULTS: Final = ROOT / "bench/results"
 PAGE: Final = ROOT / "docs/performance.md"
 
-SECTIONS: Final[dict[str, Callable[[Any], str]]] = {"contenders": contenders_page.render}
+SECTIONS: Final[dict[str, Callable[[Any], str]]] = {
+    "contenders": contenders_page.render,
+    "counts": counts_page.render,
+}
 """What makes Markdown of the results of each benchmark, by its name."""
 
 
-def read_results(name: str) -> Any:  # noqa: ANN401  # JSON
+def read_results(name: str, folder: Path = RESULTS) -> Any:  # noqa: ANN401  # JSON
     """What a benchmark measured last. Raises :class:`OSError` if it never ran."""
-    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def write_results(name: str, results: Mapping[str, Any]) -> None:
+def write_results(name: str, results: Mapping[str, Any], folder: Path = RESULTS) -> None:
     """Keep what a benchmark measured, for the page."""
-    RESULTS.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)
     text = json.dumps(results, indent=1, sort_keys=True) + "\n"
-    (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")
+    (folder / f"{name}.json").write_text(text, encoding="utf-8")
 
 
 def performance() -> str:

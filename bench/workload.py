@@ -7,11 +7,12 @@ with two. One with more is made of the second: the frames of its two shells are 
 
 from __future__ import annotations
 
+import re
+import struct
 from pathlib import Path
 from typing import Final
 
 from otlp_receiver.descriptors import FRAMES, RESOURCE_METRICS
-from tools.count_instructions import later
 
 CAPTURES: Final = Path(__file__).resolve().parent.parent / "tests/captures"
 QUIET: Final = "scrape-300-quiet.pb"
@@ -25,6 +26,7 @@ _FREE_PIDS: Final = 2000
 """From here on there are pids that no process of the scrape has."""
 _PID: Final = b"\x12\x03\x18%b\x0a\x0bprocess.pid"
 """An attribute as the collector writes it: its value, then its name."""
+_TIME: Final = re.compile(rb"\x19(.{8})", re.DOTALL)
 
 
 def scrape(shells: int) -> bytes:
@@ -58,6 +60,20 @@ def scrapes_until(body: bytes, now_ns: int) -> int:
     metric = frame.scope_metrics[0].metrics[0]
     [point, *_] = getattr(metric, metric.WhichOneof("data")).data_points
     return int((now_ns - point.time_unix_nano) // SCRAPE_NS)
+
+
+def later(body: bytes, scrapes: int) -> bytes:
+    """A scrape as it is so many scrapes later: the times of its data points move, all else stays."""
+    times = [struct.unpack("<Q", found)[0] for found in _TIME.findall(body)]
+    near = sorted(times)[len(times) // 2]
+
+    def move(found: re.Match[bytes]) -> bytes:
+        (time_ns,) = struct.unpack("<Q", found[1])
+        if abs(time_ns - near) > SCRAPE_NS:
+            return found[0]  # these bytes only look like a time
+        return b"\x19" + struct.pack("<Q", time_ns + scrapes * SCRAPE_NS)
+
+    return _TIME.sub(move, body)
 
 
 def size_of(body: bytes) -> tuple[int, int]:

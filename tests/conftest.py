@@ -1,11 +1,13 @@
-"""Of a whole run: how processes share it, that events are as published, that every metric was seen moving."""
+"""Of a whole run: how processes share it, what coverage looks at, that events are as published, that metrics move."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 import structlog
+from coverage import Coverage
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
@@ -14,7 +16,7 @@ from tests.e2e.processes import Started
 from tests.event_schema import check_what_is_encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
     from prometheus_client import Metric
@@ -27,6 +29,7 @@ settings.register_profile("few", settings.get_profile("untimed"), max_examples=2
 
 _TOGETHER: Final = {"tests/e2e/test_live.py", "tests/e2e/test_replay.py"}
 """Files whose tests look at one fixture that takes minutes (tests/e2e/conftest.py)."""
+_UNMEASURED: Final = ("slow", "peers", "unmeasured")
 # It is back at 0 when a test ends; tests/otlp_receiver/test_server.py looks at it in between.
 _moved = {"otel_shell_detector_receiver_in_flight_bytes"}
 
@@ -68,6 +71,29 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByFile:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What waits for minutes comes first, so that it is not last."""
     items.sort(key=lambda item: [item.get_closest_marker(mark) is None for mark in ("slow", "peers")])
+
+
+@contextmanager
+def _without_coverage() -> Iterator[None]:
+    """Neither this process is measured nor what it starts; that takes as long as all the rest."""
+    measuring = Coverage.current()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+        if measuring is not None:
+            measuring.stop()
+        try:
+            yield
+        finally:
+            if measuring is not None:
+                measuring.start()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """The coverage that we hold is that of the other tests: they reach each branch without a real peer."""
+    unmeasured = any(map(item.get_closest_marker, _UNMEASURED))
+    with _without_coverage() if unmeasured else nullcontext():
+        return (yield)
 
 
 @pytest.hookimpl(trylast=True)

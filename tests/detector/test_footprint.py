@@ -23,6 +23,7 @@ def of_the_detector() -> int:
     return sum(trace.size for trace in ours.traces)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.timeout(300)
 def test_an_open_session_takes_at_most_a_kibibyte_beside_its_text_and_open_windows() -> None:
     """Busy shells, told for 40 windows each; the texts are shared here, as they are not counted."""

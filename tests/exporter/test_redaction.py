@@ -345,6 +345,7 @@ def work(text: str) -> float:
     return min(seconds)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(
     "unit",
     [

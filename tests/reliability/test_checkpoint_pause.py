@@ -121,16 +121,12 @@ class Turned:
     def run(self, nodes: int, shells: int, scrapes: int) -> None:
         written, made, windows = metrics.CHECKPOINT_BYTES._value.get(), _made(), _closed()
         gc.callbacks.append(self._collects)
-        # What measures coverage would be measured too.
-        tracer = sys.gettrace()
-        sys.settrace(None)
         try:
             for at in range(0, scrapes * INTERVAL_S, INTERVAL_S):
                 for node in range(nodes):
                     self.seconds = at + node * INTERVAL_S / nodes
                     self._turn(scrape(node, shells, self.seconds))
         finally:
-            sys.settrace(tracer)
             gc.callbacks.remove(self._collects)
         self.written = round(metrics.CHECKPOINT_BYTES._value.get() - written)
         self.checkpoints = round(_made() - made)

@@ -88,7 +88,7 @@ def _wire(folder: Path) -> Once:
     def once(number: int) -> None:
         body = bodies[number]
         found = find_first(body, _SELECTION.needles)
-        frames = find_frames(body, _SELECTION.max_resources, walk=bool(found))
+        frames = find_frames(body, _SELECTION.max_resources)
         if hits_of(body, frames, found) or not find_progress(body, frames, ""):
             raise NotCounted("want a request of a node, without shells")
 
@@ -105,8 +105,9 @@ def _inflate(folder: Path) -> Once:
 
 def _decode(folder: Path) -> Once:
     body = _bodies(folder, 2)[0]
-    frames = find_frames(body, _SELECTION.max_resources, walk=True)
-    hits = [frames[index] for index in find_hits(body, frames, _SELECTION.needles)]
+    frames = find_frames(body, _SELECTION.max_resources)
+    found = find_hits(body, frames, _SELECTION.needles)
+    hits = [body[frames.starts[index] : frames.ends[index]] for index in found]
 
     def once(_number: int) -> None:
         tally = Tally()

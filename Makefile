@@ -24,7 +24,7 @@ comma := ,
 files_of = $(subst $(empty) $(empty),$(comma),$(addsuffix /*,$(1)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test points soak fuzz instructions image-test sbom lint env peers splunk-app splunk-env docs locks check-pythons clean
+.PHONY: help demo check test points soak fuzz bench-replay instructions image-test sbom lint env peers splunk-app splunk-env docs locks check-pythons clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +63,10 @@ fuzz: env ## let a fuzzer guided by coverage write requests (FUZZ_SECONDS=600); 
 	@$(PY) -m fuzz.seeds .cache/fuzz/seeds
 	$(FUZZER) -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 .cache/fuzz/found $(CORPUS) .cache/fuzz/seeds
 	$(FUZZER) -merge=1 $(CORPUS) .cache/fuzz/found
+
+bench-replay: env ## replay of a day, and the start with much to read: docs/performance.md (7 minutes)
+	$(PY) -m bench.replay
+	@$(PY) tools/verify-docs --write
 
 instructions: env ## count what a request costs, with valgrind; COMPARE=another checkout counts that too
 	$(PY) tools/count_instructions.py $(if $(COMPARE),--compare $(COMPARE))

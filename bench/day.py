@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 SCRAPE: Final = Path(__file__).resolve().parent.parent / "tests/captures/scrape-300.pb"
 DAY: Final = 8_640
 """Scrapes of a day."""
-INTERVAL_S: Final = 10
 _AT_ONCE: Final = 40
 """Scrapes that are made at a time."""
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from bench.day import bodies
+from bench.replay_page import FULL, PARSE, WIRE
 from detector import signs
 from detector.ancestry import INIT, MAX_ANCESTORS
 from detector.context import Process
@@ -41,9 +42,6 @@ if TYPE_CHECKING:
     from otlp_receiver.relatives import Known
     from otlp_receiver.selection import Selection
 
-WIRE: Final = "ours"
-FULL: Final = "full parse and walk"
-PARSE: Final = "full parse alone"
 _METRICS: Final = {metric.value: metric for metric in Metric}
 
 

@@ -3,7 +3,7 @@
 1. ``replay`` of a day of one node: 8,640 scrapes of 300 processes with two shells, each a message in zstd.
 2. Three hours of it, in turn with ``replay`` and with :mod:`bench.readers`, which parses and walks everything
    and has the same detector behind it; both must print the same bytes. And the readers alone, in memory.
-3. ``serve`` from its start to ready, on each of the states of :mod:`bench.restart`.
+3. ``serve`` from its start until it takes requests, on each of the states of :mod:`bench.restart`.
 
 Takes about seven minutes, and 6 GB for a while. ``--quick`` shows in seconds that all of it works.
 """
@@ -46,7 +46,7 @@ class Sizes:
     state: restart.Sizes = field(default_factory=restart.Sizes)
 
 
-QUICK: Final = Sizes(20, 20, 3, 1, 1, restart.Sizes(nodes=2, journal=300_000, events=1_000))
+QUICK: Final = Sizes(20, 20, 3, 1, 1, restart.Sizes(nodes=1, journal=200_000, events=1_000))
 
 
 def say(text: str) -> None:

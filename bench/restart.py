@@ -1,4 +1,4 @@
-"""From the start of the process to ready, and the most memory until then, by what there is to read."""
+"""From the start of ``serve`` until it takes requests, and its peak then, by what there is to read."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """One start: seconds to ready, peak bytes, and what was read: records, sessions, waiting events."""
+    """One start: seconds until it takes requests, peak bytes, and how much was read."""
 
     seconds: float
     peak: int
@@ -108,7 +108,8 @@ def start(state: Path, folder: Path) -> Start:
     begun = time.monotonic()
     service = started.start("service", command, environment(folder / "state", ROOM, **keys))
     try:
-        while not is_ready(http):
+        # /readyz agrees a moment before the receiver listens.
+        while not ('"event": "service.started"' in started.log("service") and is_ready(http)):
             if service.poll() is not None or time.monotonic() > begun + _WITHIN_S:
                 raise RuntimeError(started.log("service"))
             time.sleep(0.02)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -33,9 +34,8 @@ SHELLS: Final = 200
 _INTERVAL_S: Final = 10
 _AT_ONCE: Final = 25
 """Nodes of a request."""
-_STEP_S: Final = 5
-_STEPS: Final = 20
-"""Steps of the clock until all is told and checkpointed: after 15 s and after a minute."""
+_STEPS: Final = 100
+"""Seconds until all is told and checkpointed: after 15 s and after a minute, node by node."""
 
 
 class _Clock:
@@ -77,16 +77,14 @@ def make_journal(folder: Path, nodes: int, size: int) -> None:
     clock = _Clock()
     with _core(folder, clock) as core:
         used = added = 0
-        while used + added <= size:
-            for first in range(0, nodes, _AT_ONCE):
-                core.accept(
-                    [_scrape(node, clock.seconds) for node in range(first, min(first + _AT_ONCE, nodes))]
-                )
-                before, used = used, core.call(lambda store: store.journal_bytes())
-                added = used - before
-                if used + added > size:
-                    break
-            clock.seconds += _INTERVAL_S
+        for first in cycle(range(0, nodes, _AT_ONCE)):
+            of_request = range(first, min(first + _AT_ONCE, nodes))
+            core.accept([_scrape(node, clock.seconds) for node in of_request])
+            before, used = used, core.call(lambda store: store.journal_bytes())
+            added = used - before
+            if used + added > size:
+                break
+            clock.seconds += _INTERVAL_S * len(of_request) / nodes
         print("made", flush=True)
         sys.stdin.read()
 
@@ -96,7 +94,7 @@ def make_checkpoints(folder: Path) -> None:
     clock = _Clock()
     with _core(folder, clock) as core:
         for _ in range(_STEPS):
-            clock.seconds += _STEP_S
+            clock.seconds += 1
             core.call(lambda store: store.service_ns())  # a turn
 
 

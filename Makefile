@@ -24,7 +24,7 @@ comma := ,
 files_of = $(subst $(empty) $(empty),$(comma),$(addsuffix /*,$(1)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test points soak fuzz bench bench-check image-test sbom lint env peers splunk-app splunk-env docs locks check-pythons clean
+.PHONY: help demo check test points soak fuzz bench bench-check bench-replay image-test sbom lint env peers splunk-app splunk-env docs locks check-pythons clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -72,6 +72,10 @@ bench: env ## the service beside other receivers on the same requests: docs/perf
 bench-check: env ## count instructions with valgrind, fail if they grew; WRITE=1 a new baseline, COMPARE=checkout
 	$(PY) -m bench.counts $(if $(WRITE),--write) $(if $(COMPARE),--compare $(COMPARE))
 	@$(if $(WRITE),$(PY) tools/verify-docs --write)
+
+bench-replay: env ## replay of a day, and the start with much to read: docs/performance.md (7 minutes)
+	$(PY) -m bench.replay
+	@$(PY) tools/verify-docs --write
 
 image-test: env ## build the image and run it as a cluster does; its size and time to start (needs root, Debian)
 	@peers/build hec-server >/dev/null

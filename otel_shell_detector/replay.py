@@ -24,7 +24,7 @@ from store.memory import MemoryStore
 from store.seams import Commit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from detector.coverage import NodeCoverage
     from detector.types import SessionRow
@@ -46,12 +46,16 @@ class Replay:
 
     def feed(self, body: bytes) -> None:
         """Take one serialized request. Raises :class:`UnreadableRequest`."""
-        for record in read_request(body, self._selection, self._detector).records:
+        for record in self.read(body):
             now_ns = max(self._now.get(record.node, 0), latest_ns(record))
             self._now[record.node] = now_ns
             arrival = Arrival(record, now_ns, now_ns)
             self._detector.feed(arrival, self._store.look_up(self._detector.unknown(record)))
         self._print()
+
+    def read(self, body: bytes) -> Iterable[Record]:
+        """The records of a serialized request. Raises :class:`UnreadableRequest`."""
+        return read_request(body, self._selection, self._detector).records
 
     def finish(self, *, close_sessions: bool) -> None:
         """The end of the last capture."""

@@ -13,6 +13,7 @@ FIELD = {
     "varint": b"\x10\x96\x01",
     "fixed64": b"\x11" + b"\0" * 8,
     "bytes": b"\x0a\x03abc",
+    "many bytes": b"\x0a\xac\x02" + b"a" * 300,
     "no bytes": b"\x0a\x00",
     "fixed32": b"\x15" + b"\0" * 4,
     "a large number": b"\xfa\xff\xff\xff\x0f\x01x",
@@ -28,6 +29,7 @@ NO_FIELD = {
     "a length of six bytes": b"\x0a\x83\x80\x80\x80\x80\x00abc",
     "a length that does not end": b"\x0a" + b"\xff" * 11,
     "a length beyond the end": b"\x0a\x04abc",
+    "a length of two bytes beyond the end": b"\x0a\xac\x02abc",
     "a length of 2^63 and more": b"\x0a" + b"\xff" * 9 + b"\x01",
 }
 

@@ -1,0 +1,71 @@
+"""What a running service uses: processor, memory, disk, and its own figures."""
+
+from __future__ import annotations
+
+import os
+import re
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.e2e.processes import Service
+
+MIB: Final = 1 << 20
+_TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
+_KB: Final = 1024
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds of processor that a process has used."""
+    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(after_name[11]) + int(after_name[12])) * _TICK_S
+
+
+def memory_mib(pid: int, what: str = "VmRSS") -> float:
+    """What it holds now, or held at most (``VmHWM``)."""
+    found = re.search(rf"^{what}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    assert found, what
+    return int(found[1]) * _KB / MIB
+
+
+def state_mib(folder: Path) -> float:
+    """The files of a state, but for the ballast."""
+    files = (each for each in folder.rglob("*") if each.is_file() and "ballast" not in each.name)
+    return sum(each.stat().st_size for each in files) / MIB
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Of at least two values, or the only one."""
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1] if values[1:] else values[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What is counted up, at one moment."""
+
+    cpu_s: float
+    transactions: float
+    group_commits: float
+    received_bytes: float
+
+    @classmethod
+    def of(cls, service: Service) -> Figures:
+        """Of now."""
+        text = service.metrics()
+        return cls(
+            cpu_s(service.process.pid),
+            metric(text, "store_transaction_seconds_count"),
+            metric(text, "journal_commits_total"),
+            metric(text, "receiver_received_bytes_total"),
+        )
+
+
+def metric(text: str, name: str) -> float:
+    """One figure of ``/metrics``, without labels."""
+    found = re.search(rf"^otel_shell_detector_{name} (\S+)$", text, re.MULTILINE)
+    assert found, name
+    return float(found[1])

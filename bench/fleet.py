@@ -1,7 +1,7 @@
 """The simulated fleet: which nodes are scraped when, through which gateway, with which shells. No clock, no I/O.
 
-Rounds are 10 s long. In each, every node is scraped once, at a time of its own that is the same in every
-round; these times are skewed: a quarter of the nodes lies in the first second, and none in the last. Shells
+In each round every node is scraped once, at a time of its own that is the same in every
+round; these times are skewed: a quarter of the nodes lies in the first tenth, and none in the last. Shells
 end and others begin with each round. Some requests come one round late, beside those of that round.
 """
 
@@ -13,10 +13,11 @@ from typing import Final
 
 from bench.scrapes import Shell
 
-ROUND_S: Final = 10.0
-_LAST_S: Final = 9.0
+_LAST: Final = 0.9
 _SKEW: Final = 1.5
-"""A node's time is so much of the way, raised to this power."""
+"""A node's time is so much of the way to the last one, raised to this power."""
+MOMENTS: Final = 10
+"""Nodes that are scraped in the same tenth of a round are scraped at the same time: when it begins."""
 _SEED: Final = 8
 _FIRST_PID: Final = 1_000
 """Above the pids of the captured scrape."""
@@ -30,7 +31,8 @@ class Shape:
 
     ``shells``: how many are open at any time, over all nodes; ``churn``: the share of them that is another
     one with each round. ``late``: the share of requests that come one round late. Each second gateway merges
-    the scrapes of ``batch`` nodes into one request, as a batch processor does; the others merge nothing.
+    the scrapes of ``batch`` nodes into one request, as a batch processor does; the others merge nothing. A round is
+    ``round_s`` long.
     """
 
     nodes: int
@@ -40,6 +42,7 @@ class Shape:
     late: float = 0.01
     gateways: int = 10
     batch: int = 3
+    round_s: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class Fleet:
     def __post_init__(self) -> None:
         self._random = random.Random(_SEED)  # noqa: S311  # the same fleet each time
         shape = self.shape
-        at_s = {node: _LAST_S * self._random.random() ** _SKEW for node in range(shape.nodes)}
+        at_s = {node: _LAST * shape.round_s * self._random.random() ** _SKEW for node in range(shape.nodes)}
         self._requests: list[tuple[float, int, tuple[int, ...]]] = []
         for gateway in range(shape.gateways):
             nodes = sorted(range(gateway, shape.nodes, shape.gateways), key=at_s.__getitem__)
@@ -89,10 +92,15 @@ class Fleet:
         self._late = held
         return sorted((*planned, *late), key=lambda each: each.at_s), self._shells(number)
 
+    def time_ns(self, number: int, at_s: float) -> int:
+        """The time of the samples of what is due then in a round."""
+        moment = int(at_s / self.shape.round_s * MOMENTS)
+        return self.start_ns + round((number + moment / MOMENTS) * self.shape.round_s * 1e9)
+
     def _shells(self, number: int) -> dict[int, list[Shell]]:
         ended = round(len(self._open) * self.shape.churn)
         self._open = self._open[ended:]
-        begins_ns = self.start_ns + round(number * ROUND_S * 1e9) - _AGE_NS
+        begins_ns = self.time_ns(number, 0) - _AGE_NS
         while len(self._open) < self.shape.shells:
             node, turn = self._begun % self.shape.nodes, self._begun // self.shape.nodes
             self._open.append(Shell(node, _FIRST_PID + turn % _PIDS, begins_ns))

@@ -6,10 +6,12 @@ import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
-from bench.fleet import ROUND_S, Fleet, Planned, Shape
+from bench.fleet import Fleet, Planned, Shape
 from bench.hec import Hec
 from bench.load import Load, Sent
 from bench.scrapes import Body, Moment, Scrape, Shell, shell_frame
@@ -17,12 +19,28 @@ from bench.watching import Figures, memory_mib, percentile, state_mib
 from tests.e2e.processes import Service, Started
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-TOLD_S: Final = 16.0
-"""What is allowed from the arrival of a shell's first sample to its event: window + lateness + 1 s."""
 _SETTLED_S: Final = 30.0
-_SECOND_NS: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """``keys`` of the configuration, beside those that the harness sets, and what is allowed with them from the
+    arrival of a shell's first sample to its event: window + lateness + 1 s.
+    """
+
+    told_s: float = 16.0
+    keys: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """So many rounds, of which those before ``measured_from`` are left out of the figures."""
+
+    rounds: int
+    measured_from: int = 0
+    wait_for_events: bool = False
 
 
 @dataclass
@@ -35,12 +53,12 @@ class Subject:
 
 
 @contextmanager
-def subject() -> Iterator[Subject]:
+def subject(conditions: Conditions) -> Iterator[Subject]:
     """``serve``, started on a new state, delivering to a HEC server of this process."""
     with tempfile.TemporaryDirectory(prefix="bench-scale-") as name:
         started, hec = Started(Path(name)), Hec()
         try:
-            service = Service(started, "scale", hec)
+            service = Service(started, "scale", hec, **conditions.keys)
             yield Subject(service, hec, Path(name) / "state-scale")
         finally:
             started.end()
@@ -57,17 +75,18 @@ class Sending:
     begin_s: float
     sent: list[tuple[Planned, Sent]] = field(default_factory=list)
     first_in: dict[Shell, Sent] = field(default_factory=dict)
-    _moments: dict[tuple[int, int], Moment] = field(default_factory=dict)
+    _moments: dict[int, Moment] = field(default_factory=dict)
     _shells: dict[int, dict[int, list[Shell]]] = field(default_factory=dict)
 
     def round(self, number: int) -> None:
-        """Send one; it takes :data:`ROUND_S`."""
+        """Send one; it takes as long as a round."""
         planned, self._shells[number] = self.fleet.next_round(number)
         self._shells.pop(number - 2, None)
-        self._moments = {key: moment for key, moment in self._moments.items() if key[0] >= number - 1}
-        begin_s = self.begin_s + number * ROUND_S
+        before_ns = self.fleet.time_ns(number - 1, 0)
+        self._moments = {time_ns: each for time_ns, each in self._moments.items() if time_ns >= before_ns}
+        begin_s = self.begin_s + number * self.fleet.shape.round_s
         for request in planned:
-            moment = self._moment(request.of_round, int(request.at_s))
+            moment = self._moment(self.fleet.time_ns(request.of_round, request.at_s))
             self.load.wait(begin_s + request.at_s)
             shells = [
                 shell
@@ -80,18 +99,15 @@ class Sending:
             self.sent.append((request, sent))
             for shell in shells:
                 self.first_in.setdefault(shell, sent)
-        self.load.wait(begin_s + ROUND_S)
+        self.load.wait(begin_s + self.fleet.shape.round_s)
 
-    def _moment(self, number: int, second: int) -> Moment:
-        if (number, second) not in self._moments:
-            self._moments[number, second] = Moment(self.scrape, self._time_ns(number, second))
-        return self._moments[number, second]
-
-    def _time_ns(self, number: int, second: int) -> int:
-        return self.fleet.start_ns + (number * round(ROUND_S) + second) * _SECOND_NS
+    def _moment(self, time_ns: int) -> Moment:
+        if time_ns not in self._moments:
+            self._moments[time_ns] = Moment(self.scrape, time_ns)
+        return self._moments[time_ns]
 
     def _body(self, request: Planned, moment: Moment, shells: Sequence[Shell]) -> bytes:
-        time_ns = self._time_ns(request.of_round, int(request.at_s))
+        time_ns = self.fleet.time_ns(request.of_round, request.at_s)
         body = Body()
         for node in request.nodes:
             body.scrape(moment, node)
@@ -100,41 +116,42 @@ class Sending:
         return body.finished()
 
 
-def run(shape: Shape, rounds: int, *, wait_for_events: bool, measured_from: int = 0) -> dict[str, Any]:
-    """Let a fleet send for so many rounds, of which the first ones may be left out of the figures."""
-    with subject() as watched:
+def run(shape: Shape, course: Course, conditions: Conditions) -> dict[str, Any]:
+    """Let a fleet send, and say what the service used."""
+    with subject(conditions) as watched:
         load = Load(watched.service.port, shape.gateways)
-        scrape = Scrape(shape.processes)
-        sending = Sending(Fleet(shape, time.time_ns()), load, scrape, time.monotonic())
+        sending = Sending(Fleet(shape, time.time_ns()), load, Scrape(shape.processes), time.monotonic())
         try:
-            for number in range(measured_from):
+            for number in range(course.measured_from):
                 sending.round(number)
-            before, generator_s = Figures.of(watched.service), time.process_time()
-            for number in range(measured_from, rounds):
+            generator_s, figures = time.process_time(), [Figures.of(watched.service)]
+            for number in range(course.measured_from, course.rounds):
                 sending.round(number)
-            after, generator_s = Figures.of(watched.service), time.process_time() - generator_s
-            load.finish(ROUND_S)
-            if wait_for_events:
+                figures.append(Figures.of(watched.service))
+            generator_s = time.process_time() - generator_s
+            load.finish(shape.round_s)
+            if course.wait_for_events:
                 _wait_for_events(sending, watched.hec)
-            took_s = (rounds - measured_from) * ROUND_S
             return (
-                {"nodes": shape.nodes, "processes": shape.processes, "shells": shape.shells, "rounds": rounds}
-                | _answers(sending, range(measured_from, rounds))
-                | _used(before, after, took_s)
-                | {"generator_cores": generator_s / took_s}
+                {"nodes": shape.nodes, "processes": shape.processes, "shells": shape.shells}
+                | _answers(sending, course)
+                | _used(figures, shape.round_s)
+                | {"generator_cores": generator_s / (len(figures) - 1) / shape.round_s}
                 | _holds(watched)
-                | {"latency_s": _latency(sending, watched.hec)}
+                | {"latency_s": _latency(sending, watched.hec, conditions.told_s)}
             )
         finally:
             load.close()
 
 
-def _answers(sending: Sending, rounds: range) -> dict[str, Any]:
+def _answers(sending: Sending, course: Course) -> dict[str, Any]:
     """Whether all requests of each round were answered OK until it was over, and how the answers were."""
+    rounds = range(course.measured_from, course.rounds)
+    round_s = sending.fleet.shape.round_s
     behind = {
         request.round
         for request, sent in sending.sent
-        if not sent.ended or sent.answered_s > sending.begin_s + (request.round + 1) * ROUND_S
+        if not sent.ended or sent.answered_s > sending.begin_s + (request.round + 1) * round_s
     }
     measured = [(request, sent) for request, sent in sending.sent if request.round in rounds]
     waits = [sent.answered_s - sent.due_s for _, sent in measured if sent.ended]
@@ -151,13 +168,15 @@ def _answers(sending: Sending, rounds: range) -> dict[str, Any]:
     }
 
 
-def _used(before: Figures, after: Figures, took_s: float) -> dict[str, float]:
+def _used(figures: Sequence[Figures], round_s: float) -> dict[str, Any]:
+    cpu_s = [after.cpu_s - before.cpu_s for before, after in pairwise(figures)]
+    first, last, took_s = figures[0], figures[-1], round_s * len(cpu_s)
     return {
-        "cpu_s": after.cpu_s - before.cpu_s,
-        "cores": (after.cpu_s - before.cpu_s) / took_s,
-        "transactions_per_s": (after.transactions - before.transactions) / took_s,
-        "group_commits_per_s": (after.group_commits - before.group_commits) / took_s,
-        "received_bytes": after.received_bytes - before.received_bytes,
+        "cpu_s": sum(cpu_s),
+        "cores": {"median": median(cpu_s) / round_s, "least": min(cpu_s) / round_s, "most": max(cpu_s) / round_s},
+        "transactions_per_s": (last.transactions - first.transactions) / took_s,
+        "group_commits_per_s": (last.group_commits - first.group_commits) / took_s,
+        "received_bytes": last.received_bytes - first.received_bytes,
     }
 
 
@@ -193,13 +212,13 @@ def _wait_for_events(sending: Sending, hec: Hec) -> None:
         time.sleep(0.2)
 
 
-def _latency(sending: Sending, hec: Hec) -> dict[str, float]:
+def _latency(sending: Sending, hec: Hec, told_s: float) -> dict[str, float]:
     """From when a shell's first sample was sent to when its event came, for those whose event was due by now."""
     opened, now_s = _opened(hec), time.monotonic()
     due = {
         shell: sent.first_s
         for shell, sent in sending.first_in.items()
-        if sent.first_s and sent.first_s < now_s - TOLD_S
+        if sent.first_s and sent.first_s < now_s - told_s
     }
     taken = [opened[key_of(shell)] - at_s for shell, at_s in due.items() if key_of(shell) in opened]
     figures = {"shells": len(due), "missing": len(due) - len(taken)}

@@ -16,7 +16,7 @@ import grpc
 from tests.otlp_receiver.serving import EXPORT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable
 
 SENDERS: Final = 10
 """Requests that are under way on one connection: those of a collector's exporter."""
@@ -95,12 +95,12 @@ class Load:
             if time.monotonic() > deadline_s:
                 return False
 
-    def all_at_once(self, bodies: list[tuple[int, Callable[[], bytes]]], within_s: float) -> list[Sent]:
-        """Send each as soon as senders are free: never more are made than can be under way. Bounded in time."""
+    def one_after_the_other(self, bodies: Iterable[bytes], at_once: int, within_s: float) -> list[Sent]:
+        """Send as fast as they are answered, so many at once over all gateways; they end in bounded time."""
         deadline_s, sent = time.monotonic() + within_s, []
-        for gateway, make in bodies:
-            self._left_at_most(SENDERS * len(self._gateways), deadline_s)
-            sent.append(self.send(gateway, make(), time.monotonic()))
+        for number, body in enumerate(bodies):
+            self._left_at_most(at_once - 1, deadline_s)
+            sent.append(self.send(number % len(self._gateways), body, time.monotonic()))
         self._left_at_most(0, deadline_s)
         return sent
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import statistics
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from tests.e2e.processes import Service
 
 MIB: Final = 1 << 20
-_TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
+_OF_A_PROCESS: Final = 2
+"""How Linux numbers the clock of another process (``clock_getcpuclockid``)."""
 _KB: Final = 1024
 
 
 def cpu_s(pid: int) -> float:
-    """Seconds of processor that a process has used."""
-    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(after_name[11]) + int(after_name[12])) * _TICK_S
+    """Seconds of processor that a process has used, by its clock: finer than the hundredths of ``/proc``."""
+    return time.clock_gettime(~pid << 3 | _OF_A_PROCESS)
 
 
 def memory_mib(pid: int, what: str = "VmRSS") -> float:

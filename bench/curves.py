@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PICTURE: Final[Path] = ROOT / "docs/performance-scale.svg"
-_SETTINGS: Final = {
+_SETTINGS: Final[dict[Any, Any]] = {
     "svg.hashsalt": "performance",  # else ids are drawn by lot
     "svg.fonttype": "none",  # text stays text: small, and to be searched
     "font.size": 9.0,

@@ -1,4 +1,4 @@
-"""The simulated fleet: which nodes are scraped when, through which gateway, with which shells. No clock, no I/O.
+"""The simulated fleet: which nodes are scraped when, through which gateway, with which shells. Pure.
 
 In each round every node is scraped once, at a time of its own that is the same in every
 round; these times are skewed: a quarter of the nodes lies in the first tenth, and none in the last. Shells
@@ -31,8 +31,8 @@ class Shape:
 
     ``shells``: how many are open at any time, over all nodes; ``churn``: the share of them that is another
     one with each round. ``late``: the share of requests that come one round late. Each second gateway merges
-    the scrapes of ``batch`` nodes into one request, as a batch processor does; the others merge nothing. A round is
-    ``round_s`` long.
+    the scrapes of ``batch`` nodes into one request, as a batch processor does; the others merge nothing. A
+    round is ``round_s`` long.
     """
 
     nodes: int
@@ -47,7 +47,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One request. ``at_s`` is when it is due, from the begin of ``round``; its samples are of ``of_round``."""
+    """One request, due at ``at_s`` from the begin of ``round``; its samples are of ``of_round``."""
 
     at_s: float
     gateway: int

@@ -8,14 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 from bench.fleet import Fleet, Planned, Shape
 from bench.hec import Hec
 from bench.load import Load, Sent
 from bench.scrapes import Body, Moment, Scrape, Shell, shell_frame
-from bench.watching import Figures, memory_mib, percentile, state_mib
+from bench.watching import Figures, memory_mib, percentile, spread, state_mib
 from tests.e2e.processes import Service, Started
 
 if TYPE_CHECKING:
@@ -26,8 +25,9 @@ _SETTLED_S: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """``keys`` of the configuration, beside those that the harness sets, and what is allowed with them from the
-    arrival of a shell's first sample to its event: window + lateness + 1 s.
+    """How the service is set up: ``keys`` of its configuration, beside those that every service here has.
+
+    ``told_s`` is allowed from the arrival of a shell's first sample to its event: window + lateness + 1 s.
     """
 
     told_s: float = 16.0
@@ -89,9 +89,7 @@ class Sending:
             moment = self._moment(self.fleet.time_ns(request.of_round, request.at_s))
             self.load.wait(begin_s + request.at_s)
             shells = [
-                shell
-                for node in request.nodes
-                for shell in self._shells[request.of_round].get(node, ())
+                shell for node in request.nodes for shell in self._shells[request.of_round].get(node, ())
             ]
             sent = self.load.send(
                 request.gateway, self._body(request, moment, shells), begin_s + request.at_s
@@ -133,7 +131,12 @@ def run(shape: Shape, course: Course, conditions: Conditions) -> dict[str, Any]:
             if course.wait_for_events:
                 _wait_for_events(sending, watched.hec)
             return (
-                {"nodes": shape.nodes, "processes": shape.processes, "shells": shape.shells}
+                {
+                    "nodes": shape.nodes,
+                    "processes": shape.processes,
+                    "shells": shape.shells,
+                    "round_s": shape.round_s,
+                }
                 | _answers(sending, course)
                 | _used(figures, shape.round_s)
                 | {"generator_cores": generator_s / (len(figures) - 1) / shape.round_s}
@@ -173,7 +176,7 @@ def _used(figures: Sequence[Figures], round_s: float) -> dict[str, Any]:
     first, last, took_s = figures[0], figures[-1], round_s * len(cpu_s)
     return {
         "cpu_s": sum(cpu_s),
-        "cores": {"median": median(cpu_s) / round_s, "least": min(cpu_s) / round_s, "most": max(cpu_s) / round_s},
+        "cores": spread([each / round_s for each in cpu_s]),
         "transactions_per_s": (last.transactions - first.transactions) / took_s,
         "group_commits_per_s": (last.group_commits - first.group_commits) / took_s,
         "received_bytes": last.received_bytes - first.received_bytes,
@@ -213,15 +216,12 @@ def _wait_for_events(sending: Sending, hec: Hec) -> None:
 
 
 def _latency(sending: Sending, hec: Hec, told_s: float) -> dict[str, float]:
-    """From when a shell's first sample was sent to when its event came, for those whose event was due by now."""
+    """From when a shell's first sample was sent to when its event came; ``missing`` if it was due."""
     opened, now_s = _opened(hec), time.monotonic()
-    due = {
-        shell: sent.first_s
-        for shell, sent in sending.first_in.items()
-        if sent.first_s and sent.first_s < now_s - told_s
-    }
-    taken = [opened[key_of(shell)] - at_s for shell, at_s in due.items() if key_of(shell) in opened]
-    figures = {"shells": len(due), "missing": len(due) - len(taken)}
+    at_s = {key_of(shell): sent.first_s for shell, sent in sending.first_in.items() if sent.first_s}
+    taken = [opened[key] - first_s for key, first_s in at_s.items() if key in opened]
+    missing = sum(key not in opened and first_s < now_s - told_s for key, first_s in at_s.items())
+    figures: dict[str, float] = {"shells": len(taken) + missing, "missing": missing}
     if not taken:
         return figures
     return figures | {"p50": percentile(taken, 50), "p99": percentile(taken, 99), "max": max(taken)}

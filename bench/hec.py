@@ -1,4 +1,4 @@
-"""A HEC server that takes everything and knows when it came: the one of the tests writes down no time of arrival."""
+"""A HEC server that takes everything and knows when it came; that of the tests does not write it down."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ANSWER: Final = b'{"text":"Success","code":0}'
 class Hec:
     """It listens from the beginning until :meth:`close`."""
 
-    ack: Final = False
+    ack = False
 
     def __init__(self) -> None:
         self._batches: list[tuple[float, bytes]] = []
@@ -40,7 +40,7 @@ class Hec:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port: Final = self._server.server_port
+        self.port = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, name="hec")
         self._thread.start()
         self._read: list[tuple[float, dict[str, Any]]] = []

@@ -1,4 +1,4 @@
-"""Connections that have sent one empty request and are then kept open: HTTP/2 by hand, as 5,000 channels are dear."""
+"""Connections that sent one empty request and are kept open: HTTP/2 by hand, as 5,000 channels are dear."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ def _wait_for_the_end(connection: socket.socket) -> None:
     data = b""
     while received := connection.recv(1 << 14):
         data += received
-        while len(data) >= _FRAME_HEADER and len(data) >= (size := _FRAME_HEADER + int.from_bytes(data[:3], "big")):
+        while len(data) >= _FRAME_HEADER and len(data) >= (
+            size := _FRAME_HEADER + int.from_bytes(data[:3], "big")
+        ):
             kind, flags = data[3], data[4]
             if kind == _HEADERS and flags & _END_STREAM:
                 return
@@ -73,7 +75,7 @@ def _wait_for_the_end(connection: socket.socket) -> None:
 
 
 def allow_files(number: int) -> None:
-    """Let this process, and those that it starts, hold so many more files open, as far as the system lets it."""
+    """Let this process, and those that it starts, hold so many more files open, if the system allows it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = number + _SPARE
     if soft < wanted:

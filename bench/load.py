@@ -1,4 +1,4 @@
-"""Sends requests as gateways do: so many at once on each connection, 5 s for each, tried again if that may help."""
+"""Sends requests as gateways do: some at once on each connection, 5 s for each, again if that may help."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _AGAIN: Final = {
 
 @dataclass(slots=True)
 class Sent:
-    """A request, and what became of it, in monotonic seconds. ``refused`` is the last status that was not OK."""
+    """A request, and what became of it, in monotonic seconds; ``refused``: the last status that is not OK."""
 
     body: bytes
     gateway: int

@@ -1,9 +1,8 @@
-#!/usr/bin/env python3
-"""What the service uses by size: nodes, processes, shells, open sessions and connections. ``make bench-scale``.
+"""What the service uses by size: nodes, processes, shells, open sessions, connections. ``make bench-scale``.
 
 Each part starts ``serve`` on a new state, with the default settings but for where it listens, where it
-delivers, and that it tells each shell by itself, so that the way of each one can be timed. The load comes from
-this process, through gRPC, and takes its share of the same processors; that share is shown.
+delivers, and that it tells each shell by itself, so that the way of each one can be timed. The load comes
+from this process, through gRPC, and takes its share of the same processors; that share is shown.
 
 Nothing here is a test: a number of nodes that does not keep up is a result.
 """
@@ -17,6 +16,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -60,14 +60,14 @@ class Plan:
 
 QUICK: Final = Plan(
     candidates=(20,),
-    nodes=(10,),
+    nodes=(),
     fleet=20,
     shells_of_fleet=10,
     fleet_rounds=3,
     rounds=2,
     requests={3: 20, 30: 10, 300: 5},
     processes_rounds=1,
-    shells={0: 10, 2: 10},
+    shells={2: 10},
     sessions=(5, 50),
     connections=20,
     round_s=0.5,
@@ -122,7 +122,7 @@ def processes(plan: Plan) -> dict[str, Any]:
 def shells(plan: Plan) -> list[dict[str, Any]]:
     """More and more shells on each node, all known when the measured round begins."""
     found = []
-    known = round(plan.conditions.told_s / plan.round_s)
+    known = ceil((plan.conditions.told_s - 1) / plan.round_s)
     for on_each, number in plan.shells.items():
         shape = Shape(number, on_each * number, _PROCESSES, 0.0, 0.0, batch=1, round_s=plan.round_s)
         found.append(run(shape, Course(known + 2, known), plan.conditions) | {"on_each_node": on_each})
@@ -160,11 +160,11 @@ def measure(plan: Plan, parts: Sequence[str]) -> dict[str, Any]:
 def circumstances() -> dict[str, Any]:
     """What is needed to judge a figure."""
     cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    model = next((line.partition(":")[2].strip() for line in cpuinfo.splitlines() if "model name" in line), "")
+    models = [line.partition(":")[2].strip() for line in cpuinfo.splitlines() if "model name" in line]
     return {
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "cores": os.cpu_count(),
-        "cpu": model,
+        "cpu": models[0] if models else "unknown processor",
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": {name: version(name) for name in ("grpcio", "isal", "protobuf", "stringzilla", "apsw")},

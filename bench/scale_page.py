@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-_ROUND_S = 10
 _CAPTION = "![Processor and memory of the service by size](performance-scale.svg)\n"
 
 
@@ -39,7 +38,9 @@ def _where(results: Mapping[str, Any]) -> str:
     for name, part in results.items():
         at = part["circumstances"]
         versions = ", ".join(f"{package} {number}" for package, number in sorted(at["versions"].items()))
-        where = f"{at['date']}, {at['cores']} x {at['cpu']}, {at['system']}, Python {at['python']}, {versions}"
+        where = (
+            f"{at['date']}, {at['cores']} x {at['cpu']}, {at['system']}, Python {at['python']}, {versions}"
+        )
         parts_of.setdefault(where, []).append(name)
     return "".join(f"{_list(names)}: {where}.\n" for where, names in parts_of.items())
 
@@ -62,6 +63,7 @@ def _missing(latency: Mapping[str, Any]) -> str:
 
 def _fleet(run: Mapping[str, Any]) -> str:
     latency, answers = run["latency_s"], run["answer_s"]
+    received_mb = run["received_bytes"] / 1e6 / run["rounds_measured"] / run["round_s"]
     rows = [
         ("rounds kept up with", f"{run['rounds_kept_up']} of {run['rounds_measured']}"),
         ("requests, and scrapes in them", f"{run['requests']:,}, {run['scrapes']:,}"),
@@ -69,7 +71,10 @@ def _fleet(run: Mapping[str, Any]) -> str:
         ("refused, tried again, unanswered", f"{run['refused']}, {run['tried_again']}, {run['unanswered']}"),
         ("processor of the service, cores, each round", _spread(run["cores"])),
         ("processor of the generator, cores", f"{run['generator_cores']:.2f}"),
-        ("received, inflated, MB/s", f"{run['received_bytes'] / 1e6 / run['rounds_measured'] / _ROUND_S:.0f}"),
+        (
+            "received, inflated, MB/s",
+            f"{received_mb:.0f}",
+        ),
         ("from when a request is due to its answer, p50 and p99, s", _two(answers)),
         (f"from sample to event, p50, p99 and most, s ({_missing(latency)})", _latency(latency)),
         ("memory (RSS) at the end, at most, MiB", f"{run['rss_mib']:.0f}, {run['peak_rss_mib']:.0f}"),
@@ -108,12 +113,12 @@ def _nodes(found: Mapping[str, Any], fleet: Mapping[str, Any]) -> str:
         for run in runs
     ]
     heads = ("nodes", "rounds kept up with", "cores", "ms a scrape", "cores, generator", "answer p50, p99, s")
-    one_core = _ROUND_S / _cpu_ms(fleet) * 1e3
+    one_core = fleet["round_s"] / _cpu_ms(fleet) * 1e3
     return (
         table((*heads, "refused", "RSS, MiB"), rows)
-        + f"\nThe largest number tried that kept up, on the cores shared with the generator: {found['largest']:,}."
-        f" By the processor that a scrape took with {fleet['nodes']:,} nodes, one core that is free for the service"
-        f" bears {_ROUND_S} s / {_cpu_ms(fleet):.2f} ms = {one_core:,.0f} nodes.\n"
+        + f"\nThe largest number tried that kept up, on the cores shared with the generator:"
+        f" {found['largest']:,}. By the processor that a scrape took with {fleet['nodes']:,} nodes, one core"
+        f" that is free for the service bears {fleet['round_s']:g} s / {_cpu_ms(fleet):.2f} ms = {one_core:,.0f} nodes.\n"
     )
 
 
@@ -133,8 +138,8 @@ def _processes(found: Mapping[str, Any]) -> str:
     heads = ("processes", "bytes", "bytes, gzip", "ms a request", "ms by the line", "residual")
     return (
         table(heads, rows)
-        + f"\nThe line of the least relative squares: {line['constant']:.2f} ms + {line['slope'] * 1e6:.2f} ms for"
-        f" each MB; its largest residual is {line['worst']:.1%}. Rounds: {found['rounds']}.\n"
+        + f"\nThe line of the least relative squares: {line['constant']:.2f} ms + {line['slope'] * 1e6:.2f} ms"
+        f" for each MB; its largest residual is {line['worst']:.1%}. Rounds: {found['rounds']}.\n"
     )
 
 
@@ -155,22 +160,29 @@ def _shells(runs: Sequence[Mapping[str, Any]]) -> str:
 def _sessions(found: Mapping[str, Any]) -> str:
     idle = found["connections"]
     rows = [
-        ("started", f"{found['started_mib']:.0f}", "", ""),
+        ("started", f"{found['started_mib']:.0f}", "", "", ""),
         *(
             (
                 f"{point['sessions']:,} open sessions",
                 f"{point['rss_mib']:.0f}",
                 f"{point['with_windows_mib']:.0f}",
                 f"{point['told_s']:.0f}",
+                f"{point['tried_again']}",
             )
             for point in found["points"]
         ),
-        (f"the same and {idle['connections']:,} idle connections", "", f"{idle['after_mib']:.0f}", ""),
+        (f"the same and {idle['connections']:,} idle connections", "", f"{idle['after_mib']:.0f}", "", ""),
     ]
-    heads = ("", "RSS when all are told, MiB", "RSS, each sampled again, MiB", "s until all are told")
+    heads = (
+        "",
+        "RSS when all are told, MiB",
+        "RSS, each sampled again, MiB",
+        "s until all are told",
+        "tried again",
+    )
     return (
         table(heads, rows)
-        + f"\n{found['bytes_per_session']:,.0f} bytes for each session, between the last two rows of sessions;"
-        f" {idle['bytes_per_connection']:,.0f} for each connection. At most {found['peak_mib']:.0f} MiB;"
+        + f"\n{found['bytes_per_session']:,.0f} bytes for each session, between the last two rows of"
+        f" sessions; {idle['bytes_per_connection']:,.0f} for each connection. At most {found['peak_mib']:.0f} MiB;"
         f" state on disk {found['state_mib']:.0f} MiB.\n"
     )

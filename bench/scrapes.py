@@ -1,12 +1,12 @@
 """Requests of many nodes out of one real scrape, compressed once a moment instead of once a node.
 
-The frames are those of ``tests/captures/scrape-300-quiet.pb`` and, for shells, of ``scrape-300.pb``; names and
-times are written over in place, so no length changes. Compressing 0.6 MB for each node would cost the generator
-more than receiving costs the service, so the compressor runs once for all nodes that are scraped in the same
-second. What it gave is cut behind the first frame: there stand the only bytes of the node's name, as everything
-behind copies them from there (LZ77). With another first frame, *stored*, the same compressed rest becomes the
-request of another node. That each name was copied is checked for each compressed scrape. A checksum of
-gzip is linear over XOR, so that of another name is the first one XORed with a value for each bit that differs.
+The frames are those of ``tests/captures/scrape-300-quiet.pb`` and, for shells, of ``scrape-300.pb``; names
+and times are written over in place, so no length changes. Compressing 0.6 MB for each node would cost the
+generator more than receiving costs the service, so the compressor runs once for all nodes that are scraped at
+the same time. What it gave is cut behind the first frame: there stand the only bytes of the node's name, as
+everything behind copies them from there (LZ77). With another first frame, *stored*, the same compressed rest
+becomes the request of another node. That each name was copied is checked for each compressed scrape. A
+checksum of gzip is linear over XOR: another name changes it by a value for each bit that differs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ QUIET: Final = ROOT / "tests/captures/scrape-300-quiet.pb"
 WITH_SHELLS: Final = ROOT / "tests/captures/scrape-300.pb"
 PREFIX: Final = b"node-"
 NOBODY: Final = PREFIX + b"\xf9\xfb\xfd\xfa\xfc"
-"""Stands for the name while frames are compressed: its end is nowhere else, so nothing but names is copied of it."""
+"""Stands for the name while frames are compressed. Its end is nowhere else, so only names copy it."""
 LEVEL: Final = 6
 """Of zlib; what collectors send is about as large."""
 _CAPTURED: Final = b"worker-300"
@@ -59,7 +59,7 @@ def frames_of(capture: Path) -> list[bytes]:
 
 def _varint(value: int) -> bytes:
     out = bytearray()
-    while value > 0x7F:
+    while value >> 7:
         out.append(value & 0x7F | 0x80)
         value >>= 7
     return bytes((*out, value))

@@ -28,7 +28,8 @@ def cpu_s(pid: int) -> float:
 def memory_mib(pid: int, what: str = "VmRSS") -> float:
     """What it holds now, or held at most (``VmHWM``)."""
     found = re.search(rf"^{what}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-    assert found, what
+    if not found:
+        raise AssertionError(f"/proc/{pid}/status: no {what}")
     return int(found[1]) * _KB / MIB
 
 
@@ -41,6 +42,11 @@ def state_mib(folder: Path) -> float:
 def percentile(values: Sequence[float], percent: int) -> float:
     """Of at least two values, or the only one."""
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1] if values[1:] else values[0]
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """What is typical of repetitions, and how far they lie apart."""
+    return {"median": statistics.median(values), "least": min(values), "most": max(values)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,5 +73,6 @@ class Figures:
 def metric(text: str, name: str) -> float:
     """One figure of ``/metrics``, without labels."""
     found = re.search(rf"^otel_shell_detector_{name} (\S+)$", text, re.MULTILINE)
-    assert found, name
+    if not found:
+        raise AssertionError(f"/metrics: no {name}")
     return float(found[1])

@@ -24,7 +24,7 @@ comma := ,
 files_of = $(subst $(empty) $(empty),$(comma),$(addsuffix /*,$(1)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test points soak fuzz instructions image-test sbom lint env peers splunk-app splunk-env docs locks check-pythons clean
+.PHONY: help demo check test points soak fuzz instructions bench-scale image-test sbom lint env peers splunk-app splunk-env docs locks check-pythons clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -66,6 +66,10 @@ fuzz: env ## let a fuzzer guided by coverage write requests (FUZZ_SECONDS=600); 
 
 instructions: env ## count what a request costs, with valgrind; COMPARE=another checkout counts that too
 	$(PY) tools/count_instructions.py $(if $(COMPARE),--compare $(COMPARE))
+
+bench-scale: env ## what the service uses by nodes, processes, shells and sessions: docs/performance.md (ONLY=fleet,nodes)
+	$(PY) -m bench.scale $(if $(ONLY),--only $(ONLY))
+	$(PY) tools/verify-docs --write
 
 image-test: env ## build the image and run it as a cluster does; its size and time to start (needs root, Debian)
 	@peers/build hec-server >/dev/null

@@ -61,7 +61,9 @@ def by_processes(requests: Mapping[int, int], rounds: int, conditions: Condition
                     bodies = (_one(moment, number % _NODES) for number in range(often))
                     again = _tried_again(load, bodies, _AT_ONCE)
                     if again:
-                        raise AssertionError(f"{processes} processes: {again} of {often} requests were refused")
+                        raise AssertionError(
+                            f"{processes} processes: {again} of {often} requests were refused"
+                        )
                     taken[processes].append((cpu_s(pid) - before_s) / often)
         finally:
             load.close()

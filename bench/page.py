@@ -12,6 +12,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from bench import scale_page
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -19,7 +21,9 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 RESULTS: Final = ROOT / "bench/results"
 PAGE: Final = ROOT / "docs/performance.md"
 
-SECTIONS: Final[dict[str, Callable[[Any], str]]] = {}
+SECTIONS: Final[dict[str, Callable[[Any], str]]] = {
+    "scale": scale_page.render,
+}
 """What makes Markdown of the results of each benchmark, by its name."""
 
 

@@ -190,12 +190,23 @@ def main() -> None:
     allow_files(plan.connections)
     results = measure(plan, parts)
     if not asked.quick:
-        if set(parts) != PARTS.keys():
-            results = page.read_results(NAME) | results
+        results = _before() | results
         page.write_results(NAME, results)
+    if results.keys() < PARTS.keys():
+        _say(f"The page wants the other parts too: {', '.join(PARTS.keys() - results.keys())}")
+        return
+    print(render(results))
+    if not asked.quick:
         PICTURE.write_bytes(draw(results))
-    if results.keys() == PARTS.keys():
-        print(render(results))
+
+
+def _before() -> dict[str, Any]:
+    """What the last run measured, if there was one."""
+    try:
+        found: dict[str, Any] = page.read_results(NAME)
+    except FileNotFoundError:
+        return {}
+    return found
 
 
 if __name__ == "__main__":

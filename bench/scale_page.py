@@ -113,12 +113,14 @@ def _nodes(found: Mapping[str, Any], fleet: Mapping[str, Any]) -> str:
         for run in runs
     ]
     heads = ("nodes", "rounds kept up with", "cores", "ms a scrape", "cores, generator", "answer p50, p99, s")
-    one_core = fleet["round_s"] / _cpu_ms(fleet) * 1e3
+    one_core = (
+        f"{fleet['round_s']:g} s / {_cpu_ms(fleet):.2f} ms = {fleet['round_s'] / _cpu_ms(fleet) * 1e3:,.0f}"
+    )
     return (
         table((*heads, "refused", "RSS, MiB"), rows)
         + f"\nThe largest number tried that kept up, on the cores shared with the generator:"
         f" {found['largest']:,}. By the processor that a scrape took with {fleet['nodes']:,} nodes, one core"
-        f" that is free for the service bears {fleet['round_s']:g} s / {_cpu_ms(fleet):.2f} ms = {one_core:,.0f} nodes.\n"
+        f" that is free for the service bears {one_core} nodes.\n"
     )
 
 
@@ -138,8 +140,8 @@ def _processes(found: Mapping[str, Any]) -> str:
     heads = ("processes", "bytes", "bytes, gzip", "ms a request", "ms by the line", "residual")
     return (
         table(heads, rows)
-        + f"\nThe line of the least relative squares: {line['constant']:.2f} ms + {line['slope'] * 1e6:.2f} ms"
-        f" for each MB; its largest residual is {line['worst']:.1%}. Rounds: {found['rounds']}.\n"
+        + f"\nThe line of the least relative squares: {line['constant']:.2f} ms + {line['slope'] * 1e6:.2f}"
+        f" ms for each MB; its largest residual is {line['worst']:.1%}. Medians of {found['rounds']}.\n"
     )
 
 
@@ -175,14 +177,14 @@ def _sessions(found: Mapping[str, Any]) -> str:
     ]
     heads = (
         "",
-        "RSS when all are told, MiB",
+        "RSS, all told, MiB",
         "RSS, each sampled again, MiB",
-        "s until all are told",
-        "tried again",
+        "s until all told",
+        "requests tried again",
     )
     return (
         table(heads, rows)
         + f"\n{found['bytes_per_session']:,.0f} bytes for each session, between the last two rows of"
-        f" sessions; {idle['bytes_per_connection']:,.0f} for each connection. At most {found['peak_mib']:.0f} MiB;"
-        f" state on disk {found['state_mib']:.0f} MiB.\n"
+        f" sessions; {idle['bytes_per_connection']:,.0f} for each connection."
+        f" At most {found['peak_mib']:.0f} MiB; state on disk {found['state_mib']:.0f} MiB.\n"
     )

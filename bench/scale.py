@@ -50,7 +50,7 @@ class Plan:
         default_factory=lambda: {30: 3_000, 100: 1_500, 300: 700, 1_000: 200, 3_000: 70}
     )
     processes_rounds: int = 5
-    shells: Mapping[int, int] = field(default_factory=lambda: {0: 400, 2: 400, 10: 400, 30: 130, 100: 40})
+    shells: Mapping[int, int] = field(default_factory=lambda: {0: 400, 2: 400, 30: 130, 100: 40})
     """Shells on each node, and nodes."""
     sessions: Sequence[int] = (10, 100, 1_000, 10_000, 100_000)
     connections: int = 5_000

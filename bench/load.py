@@ -63,6 +63,7 @@ class Load:
         self._gateways = [_Gateway(channel.unary_unary(EXPORT)) for channel in self._channels]
         self._changed = threading.Condition()
         self._left = 0
+        self._closed = False
         self._again: list[tuple[float, int, Sent]] = []
         self._order = count()
 
@@ -106,6 +107,8 @@ class Load:
 
     def close(self) -> None:
         """End the connections, and what is still under way."""
+        with self._changed:
+            self._closed = True
         for channel in self._channels:
             channel.close()
 
@@ -125,7 +128,7 @@ class Load:
 
     def _next(self, gateway: _Gateway) -> None:
         with self._changed:
-            if not gateway.waiting or gateway.under_way == SENDERS:
+            if self._closed or not gateway.waiting or gateway.under_way == SENDERS:
                 return
             gateway.under_way += 1
             request = gateway.waiting.popleft()

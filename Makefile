@@ -24,7 +24,7 @@ comma := ,
 files_of = $(subst $(empty) $(empty),$(comma),$(addsuffix /*,$(1)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test points soak fuzz bench bench-check bench-replay image-test sbom lint env peers splunk-app splunk-env docs locks check-pythons clean
+.PHONY: help demo check test points soak fuzz bench bench-check bench-scale bench-replay image-test sbom lint env peers splunk-app splunk-env docs locks check-pythons clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -76,6 +76,10 @@ bench-check: env ## count instructions with valgrind, fail if they grew; WRITE=1
 bench-replay: env ## replay of a day, and the start with much to read: docs/performance.md (7 minutes)
 	$(PY) -m bench.replay
 	@$(PY) tools/verify-docs --write
+
+bench-scale: env ## what the service uses by nodes, processes, shells and sessions: docs/performance.md (ONLY=fleet,nodes)
+	$(PY) -m bench.scale $(if $(ONLY),--only $(ONLY))
+	$(PY) tools/verify-docs --write
 
 image-test: env ## build the image and run it as a cluster does; its size and time to start (needs root, Debian)
 	@peers/build hec-server >/dev/null

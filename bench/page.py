@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from bench import contenders_page, counts_page, replay_page
+from bench import contenders_page, counts_page, replay_page, scale_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ PAGE: Final = ROOT / "docs/performance.md"
 SECTIONS: Final[dict[str, Callable[[Any], str]]] = {
     "contenders": contenders_page.render,
     "counts": counts_page.render,
-    "replay": replay_page.render,
+    "replay": replay_page.render,, scale_page
 }
 """What makes Markdown of the results of each benchmark, by its name."""
 

@@ -24,7 +24,8 @@ PAGE: Final = ROOT / "docs/performance.md"
 SECTIONS: Final[dict[str, Callable[[Any], str]]] = {
     "contenders": contenders_page.render,
     "counts": counts_page.render,
-    "replay": replay_page.render,, scale_page
+    "replay": replay_page.render,
+    "scale": scale_page.render,
 }
 """What makes Markdown of the results of each benchmark, by its name."""
 

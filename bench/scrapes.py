@@ -52,8 +52,8 @@ def name_of(node: int) -> bytes:
 def frames_of(capture: Path) -> list[bytes]:
     """The frames of a request, each with its field tag and length, under the name of nobody."""
     body = capture.read_bytes().replace(_CAPTURED, NOBODY)
-    frames = find_frames(body, _MANY_FRAMES, walk=True)
-    contents = [bytes(frames[index]) for index in range(len(frames))]
+    frames = find_frames(body, _MANY_FRAMES)
+    contents = [body[start:end] for start, end in zip(*frames, strict=True)]
     return [b"\x0a" + _varint(len(content)) + content for content in contents]
 
 

@@ -1,4 +1,4 @@
-"""Of a whole run: how processes share it, what coverage looks at, that events are as published, that metrics move."""
+"""Of a whole run: how processes share it, what is measured, what events are, and that each metric moves."""
 
 from __future__ import annotations
 

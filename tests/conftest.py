@@ -1,4 +1,4 @@
-"""Of a whole run: how processes share it, what coverage sees, that events are as published, what moves."""
+"""Of a whole run: how processes share it, what is measured, what events are, and that each metric moves."""
 
 from __future__ import annotations
 

@@ -112,10 +112,11 @@ def _starts(found: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield "| to read | records in the journal | shells | events that wait | ready after, s | peak RSS, MiB |"
     yield "|---|---|---|---|---|---|"
-    for name, starts in states.items():
+    for name, title in _STATES.items():
+        starts = states[name]
         [one] = {(each["records"], each["sessions"], each["waiting"]) for each in starts}
         counts = " | ".join(f"{each:,}" for each in one)
         seconds = _spread((each["seconds"] for each in starts), ".1f")
         peak = _spread((each["peak"] / _MIB for each in starts), ".0f")
-        what = _STATES[name].format(journal=found["sizes"]["journal"] >> 20)
+        what = title.format(journal=found["sizes"]["journal"] >> 20)
         yield f"| {what} | {counts} | {seconds} | {peak} |"

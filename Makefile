@@ -9,6 +9,8 @@ PYTEST ?=
 # Most tests that take long wait.
 PROCESSES ?= 4
 FUZZ_SECONDS ?= 600
+# Beside the oldest that we support, which runs everything else here.
+PYTHONS ?= python3.12 python3.13
 
 SPLUNK_ENV := VENV=.cache/splunk tools/make-env splunk
 
@@ -122,7 +124,7 @@ locks: ## pin the dependencies again (needs uv); LOCKS_UPGRADE=1 moves every pin
 	@locks/update
 
 check-pythons: ## unit and property tests on each other Python that we support and this machine has
-	@set -e; for python in python3.12 python3.13; do \
+	@set -e; for python in $(PYTHONS); do \
 	    if ! $$python --version >/dev/null 2>&1; then echo "$$python: not on this machine"; continue; fi; \
 	    PYTHON=$$python VENV=.cache/venv-$$python tools/make-env dev; \
 	    .cache/venv-$$python/bin/python -m pytest -q -n $(PROCESSES) -o cache_dir=.cache/pytest-$$python \

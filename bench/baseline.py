@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bench import callgrind
-from bench.callgrind import CannotCount
+from bench.callgrind import CannotCountError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -49,14 +49,14 @@ def differences(kept: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
 
 @contextlib.contextmanager
 def writer(root: Path) -> Iterator[tuple[str, Path]]:
-    """The commit that changed the baseline last, and a checkout of it. Raises :class:`CannotCount`."""
+    """The commit that changed the baseline last, and a checkout of it. Raises :class:`CannotCountError`."""
     if _git(root, "rev-parse", "--is-shallow-repository") != "false":
-        raise CannotCount(
+        raise CannotCountError(
             "the history is cut: want the commit that wrote the baseline: git fetch --unshallow"
         )
     commit = _git(root, "log", "-1", "--format=%H", "--", str(RESULTS))
     if not commit:
-        raise CannotCount(f"{RESULTS} was never committed: want a baseline: make bench-check WRITE=1")
+        raise CannotCountError(f"{RESULTS} was never committed: want a baseline: make bench-check WRITE=1")
     with tempfile.TemporaryDirectory() as name:
         archive, checkout = Path(name) / "archive.tar", Path(name) / "checkout"
         checkout.mkdir()
@@ -73,7 +73,7 @@ def _run(command: list[str]) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:
-        raise CannotCount(f"{command[0]}: {error}") from error
+        raise CannotCountError(f"{command[0]}: {error}") from error
     if done.returncode:
-        raise CannotCount(f"{' '.join(command)}: {done.stderr.strip()}")
+        raise CannotCountError(f"{' '.join(command)}: {done.stderr.strip()}")
     return done.stdout.strip()

@@ -28,19 +28,19 @@ TIMEOUT_S: Final = 600
 _TOTALS: Final = re.compile(r"^totals: (\d+)$", re.MULTILINE)
 
 
-class CannotCount(Exception):  # noqa: N818  # says what is so
+class CannotCountError(Exception):
     """There are no counts; the message says why."""
 
 
 def _valgrind() -> str:
     found = shutil.which("valgrind")
     if found is None:
-        raise CannotCount("valgrind is missing: want it installed, on Linux")
+        raise CannotCountError("valgrind is missing: want it installed, on Linux")
     return found
 
 
 def version() -> str:
-    """The version of valgrind. Raises :class:`CannotCount`."""
+    """The version of valgrind. Raises :class:`CannotCountError`."""
     done = subprocess.run([_valgrind(), "--version"], capture_output=True, text=True, check=False)
     return done.stdout.strip().removeprefix("valgrind-")
 
@@ -54,7 +54,7 @@ class Counted:
 
 
 def count(command: Sequence[str], python_path: Path) -> Counted:
-    """Run a Python program under callgrind. Raises :class:`CannotCount`.
+    """Run a Python program under callgrind. Raises :class:`CannotCountError`.
 
     Its environment is the same everywhere, for it lies in its memory.
     """
@@ -78,9 +78,9 @@ def count(command: Sequence[str], python_path: Path) -> Counted:
                 timeout=TIMEOUT_S,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise CannotCount(str(error)) from error
+            raise CannotCountError(str(error)) from error
         if done.returncode:
-            raise CannotCount(f"{' '.join(command)}: exit status {done.returncode}: {done.stderr}")
+            raise CannotCountError(f"{' '.join(command)}: exit status {done.returncode}: {done.stderr}")
         marks = len(list(Path(folder).glob("counts.*")))  # and ``counts`` is from the last mark to the end
         return Counted(tuple(_total(Path(f"{out}.{number}")) for number in range(1, marks + 1)), done.stdout)
 
@@ -88,5 +88,5 @@ def count(command: Sequence[str], python_path: Path) -> Counted:
 def _total(dump: Path) -> int:
     found = _TOTALS.search(dump.read_text(encoding="utf-8"))
     if found is None:
-        raise CannotCount(f"{dump}: has no totals")
+        raise CannotCountError(f"{dump}: has no totals")
     return int(found[1])

@@ -7,7 +7,10 @@ import platform
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _PACKAGES: Final = ("grpcio", "protobuf", "stringzilla", "isal", "apsw")
 
@@ -28,3 +31,11 @@ def here() -> dict[str, str | int]:
         "python": platform.python_version(),
         "versions": versions,
     }
+
+
+def told(at: Mapping[str, str | int]) -> str:
+    """The same for people."""
+    return (
+        f"{at['date']}, {at['cores']} cores of {at['cpu']}, {at['system']}, Python {at['python']},"
+        f" {at['versions']}"
+    )

@@ -75,7 +75,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """``like`` names the one that it is compared with. ``start`` may raise :class:`~bench.rotel.Missing`."""
+    """``like`` names the one that it is compared with. ``start`` may raise ``RotelMissingError``."""
 
     name: str
     title: str
@@ -85,7 +85,8 @@ class Contender:
 
 def _listening(port: int, process: subprocess.Popen[bytes], log: Callable[[], str]) -> None:
     def ready() -> bool:
-        assert process.poll() is None, log()  # noqa: S101  # as the tests do
+        if process.poll() is not None:
+            raise AssertionError(log())
         return listens(port)
 
     until("a server listens", ready, _START_S)

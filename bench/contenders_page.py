@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from bench.circumstances import told
+from bench.markdown import table
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -27,7 +30,6 @@ OURS_TLS: Final = "ours-tls"
 
 ROWS: Final = (NOOP, OURS, NOOP_TLS, OURS_TLS, COLLECTOR, COLLECTOR_FILTER, ROTEL)
 COLUMNS: Final = tuple((shells, encoding) for shells in SHELLS for encoding in ENCODINGS)
-_MIB: Final = 1 << 20
 _NS: Final = 1000
 
 
@@ -60,7 +62,7 @@ GOALS: Final = (
 class Measured:
     """What a run left, to be asked by shells, encoding and contender."""
 
-    def __init__(self, results: Any) -> None:  # noqa: ANN401  # JSON
+    def __init__(self, results: Mapping[str, Any]) -> None:
         self.titles: Mapping[str, str] = results["titles"]
         self.like: Mapping[str, str] = results["like"]
         self.absent: Mapping[str, str] = results["absent"]
@@ -77,8 +79,8 @@ class Measured:
     def rounds(self, column: tuple[int, str], name: str, what: str) -> list[float]:
         """What was measured of a contender, for each round."""
         cell = self._cells[(*column, name)]
-        if what == "rss":
-            return [cell["rss"]]
+        if what == "rss_mib":
+            return [cell["rss_mib"]]
         measured: list[float] = cell["rounds"][what]
         if what == "cpu_us" and (later := cell["rounds"].get("later_us")):
             return [now + then for now, then in zip(measured, later, strict=True)]
@@ -91,12 +93,7 @@ class Measured:
 
 
 def _spread(values: Sequence[float]) -> str:
-    return f"{median(values):.2f} [{min(values):.2f}–{max(values):.2f}]"  # noqa: RUF001  # a range
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return f"{median(values):.2f} [{min(values):.2f}-{max(values):.2f}]"
 
 
 def _column(column: tuple[int, str]) -> str:
@@ -119,7 +116,7 @@ def _ratios(measured: Measured) -> str:
             named = title if like == NOOP else f"{title} (to {measured.titles[like]})"
             cells = [_spread(measured.ratios(each, name, like, "cpu_us")) for each in COLUMNS]
             rows.append([named, *cells])
-    return _table(["CPU time per request, ratio to the no-op", *map(_column, COLUMNS)], rows)
+    return table(["CPU time per request, ratio to the no-op", *map(_column, COLUMNS)], rows)
 
 
 def _goals(measured: Measured) -> str:
@@ -135,7 +132,7 @@ def _goals(measured: Measured) -> str:
                 is_met = "yes" if is_below == (goal.bound == "at most") else "no"
             wanted = f"{goal.bound} {bound:.2f}"
             rows.append([goal.what, _column(column), wanted, found, is_met])
-    return _table(["Goal, CPU time per request", "of", "wanted", "measured", "met"], rows)
+    return table(["Goal, CPU time per request", "of", "wanted", "measured", "met"], rows)
 
 
 def _details(measured: Measured, shells: int) -> str:
@@ -152,7 +149,7 @@ def _details(measured: Measured, shells: int) -> str:
         "generator's CPU, µs",
     )
     rows = [_detail(measured, (shells, encoding), name) for name in ROWS for encoding in ENCODINGS]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _times(measured: Measured, column: tuple[int, str], name: str, what: str) -> str:
@@ -172,7 +169,7 @@ def _detail(measured: Measured, column: tuple[int, str], name: str) -> list[str]
         f"{cpu:,.0f}",
         f"{later:,.0f}" if later is not None else "",
         f"{cpu * _NS / measured.points[column[0]]:,.0f}",
-        f"{median(measured.rounds(column, name, 'rss')) / _MIB:,.0f}{_times(measured, column, name, 'rss')}",
+        f"{median(measured.rounds(column, name, 'rss_mib')):,.0f}{_times(measured, column, name, 'rss_mib')}",
         f"{median(measured.rounds(column, name, 'per_s')):,.0f}{_times(measured, column, name, 'per_s')}",
         f"{median(measured.rounds(column, name, 'p50_ms')):,.1f}{_times(measured, column, name, 'p50_ms')}",
         f"{median(measured.rounds(column, name, 'p99_ms')):,.1f}{_times(measured, column, name, 'p99_ms')}",
@@ -181,19 +178,18 @@ def _detail(measured: Measured, column: tuple[int, str], name: str) -> list[str]
     ]
 
 
-def _where(results: Any) -> Iterator[str]:  # noqa: ANN401  # JSON
-    where, sizes = results["where"], results["settings"]
-    yield f"{where['date']}, {where['cores']} cores of {where['cpu']}, {where['system']}, "
-    yield f"Python {where['python']}, {where['versions']}, {', '.join(results['versions'].values())}. "
+def _where(results: Mapping[str, Any]) -> Iterator[str]:
+    sizes = results["settings"]
+    yield f"{told(results['where'])}, {', '.join(results['versions'].values())}. "
     yield f"{sizes['rounds']} rounds of {sizes['requests']} requests after {sizes['warm_up']} "
     yield "that do not count, "
     yield f"over {sizes['connections']} connections with one call at a time on each.\n\n"
 
 
-def render(results: Any) -> str:  # noqa: ANN401  # JSON
+def render(results: Mapping[str, Any]) -> str:
     """The tables, and where they come from."""
     measured = Measured(results)
-    requests = _table(
+    requests = table(
         ["A request", "processes", "data points", "bytes", "with gzip"],
         [
             [

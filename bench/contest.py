@@ -29,7 +29,7 @@ from bench import circumstances, contenders_page, cost, page, workload
 from bench.contenders import CONTENDERS, Contender, Place, Server, versions
 from bench.contenders_page import ENCODINGS, GZIP, SHELLS
 from bench.load import LEVEL, Generator
-from bench.rotel import Missing
+from bench.rotel import RotelMissingError
 from tests.e2e.processes import ROOT, Splunk, Started, until
 
 if TYPE_CHECKING:
@@ -39,8 +39,6 @@ _DRAIN_S: Final = 90.0
 _POLL_S: Final = 0.5
 _MS: Final = 1000
 _US: Final = 1_000_000
-_US_NS: Final = 1000
-_NS: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +82,17 @@ class Running:
     began_at: float = 0.0
     ended_at: float = 0.0
     """Its requests of this round."""
-    _marked_ns: int = 0
+    _marked_cpu_s: float = 0.0
     _marked_at: float = 0.0
 
     def mark(self) -> None:
         """Begin to count what it does beside idling."""
-        self._marked_ns, self._marked_at = cost.cpu_ns(self.server.pid), time.monotonic()
+        self._marked_cpu_s, self._marked_at = cost.cpu_s(self.server.pid), time.monotonic()
 
     def beside_idling(self) -> tuple[float, float]:
         """CPU seconds since the mark, without those that it takes to idle; and how long ago the mark is."""
         seconds = time.monotonic() - self._marked_at
-        return (cost.cpu_ns(self.server.pid) - self._marked_ns) / _NS - seconds * self.idle, seconds
+        return cost.cpu_s(self.server.pid) - self._marked_cpu_s - seconds * self.idle, seconds
 
     def counters(self) -> dict[str, float]:
         """The service's metrics, summed over their labels but for those of the windows."""
@@ -129,7 +127,7 @@ class Contest:
     generator: Generator
     splunk: Splunk
     cells: dict[tuple[int, str, str], dict[str, list[float]]] = field(default_factory=dict)
-    rss: dict[tuple[int, str], int] = field(default_factory=dict)
+    rss_mib: dict[tuple[int, str], float] = field(default_factory=dict)
     idle: dict[tuple[int, str], float] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
     _first: int = 0
@@ -148,7 +146,7 @@ class Contest:
                 _say(f"{shells} shells: round {number + 1} of {self.sizes.rounds}")
                 self._round(running, shells, number)
             for each in running:
-                self.rss[shells, each.contender.name] = cost.peak_rss(each.server.pid)
+                self.rss_mib[shells, each.contender.name] = cost.memory_mib(each.server.pid, "VmHWM")
         finally:
             started.end()
 
@@ -156,7 +154,7 @@ class Contest:
         def start(contender: Contender) -> Running | None:
             try:
                 return Running(contender, contender.start(place))
-            except Missing as why:
+            except RotelMissingError as why:
                 self.absent[contender.name] = str(why)
                 return None
 
@@ -170,12 +168,12 @@ class Contest:
             self._connect(each, compress=False)
             self._send(each, shells, range(self.sizes.nodes), compress=False)
         if shells:
-            time.sleep(self.sizes.close_s)
+            time.sleep(self.sizes.close_s)  # its windows close by the clock, and nothing says when
         for each in running:
             until(f"{each.contender.title} has told what is new", each.is_drained, _DRAIN_S, _POLL_S)
         for each in running:
             each.mark()
-        time.sleep(self.sizes.idle_s)
+        time.sleep(self.sizes.idle_s)  # it is measured while nothing happens
         for each in running:
             took, seconds = each.beside_idling()
             self.idle[shells, each.contender.name] = each.idle = took / seconds
@@ -197,9 +195,10 @@ class Contest:
         for each in ours:
             wait_s = each.began_at + self.sizes.open_s - time.monotonic()
             if wait_s > 0:
-                time.sleep(wait_s)
+                time.sleep(wait_s)  # idling, until the first window closes by the clock
                 each.mark()
         for each in ours:
+            # Until the last window closes by the clock: asking before would cost what is measured.
             time.sleep(max(0.0, each.ended_at + self.sizes.close_s - time.monotonic()))
             took, _ = each.beside_idling()
             if not each.is_drained():
@@ -217,19 +216,19 @@ class Contest:
     def _measure(self, each: Running, shells: int, *, compress: bool) -> dict[str, float]:
         self._connect(each, compress=compress)
         self._send(each, shells, range(self.sizes.warm_up), compress=compress)
-        time.sleep(self.sizes.settle_s)
+        time.sleep(self.sizes.settle_s)  # what the warm-up left to do is not of these requests
         counted = each.counters()
-        before = cost.cpu_ns(each.server.pid)
+        before = cost.cpu_s(each.server.pid)
         sent = self._send(each, shells, range(self.sizes.warm_up, self.sizes.nodes), compress=compress)
-        time.sleep(self.sizes.settle_s)
-        after = cost.cpu_ns(each.server.pid)
+        time.sleep(self.sizes.settle_s)  # what these requests left to do is
+        after = cost.cpu_s(each.server.pid)
         commits = each.counters().get("journal_commits_total", 0.0) - counted.get(
             "journal_commits_total", 0.0
         )
         self.generator("disconnect")
         return {
             "answered": sent["answers"]["OK"],
-            "cpu_us": (after - before) / self.sizes.requests / _US_NS,
+            "cpu_us": (after - before) / self.sizes.requests * _US,
             "per_s": self.sizes.requests / sent["seconds"],
             "p50_ms": sent["p50_ms"],
             "p99_ms": sent["p99_ms"],
@@ -251,7 +250,7 @@ class Contest:
             compress=compress,
         )
 
-    def _send(self, each: Running, shells: int, nodes: range, *, compress: bool) -> Any:  # noqa: ANN401  # JSON
+    def _send(self, each: Running, shells: int, nodes: range, *, compress: bool) -> dict[str, Any]:
         count = len(nodes)
         sent = self.generator("send", first=nodes.start, count=count, compress=compress)
         check(each.contender, shells, sent["answers"], count)
@@ -272,7 +271,7 @@ class Contest:
             "workloads": [self._workload(shells) for shells in SHELLS],
             "cells": [
                 {"shells": shells, "encoding": encoding, "contender": name, "rounds": cell}
-                | {"rss": self.rss[shells, name], "idle": self.idle[shells, name]}
+                | {"rss_mib": self.rss_mib[shells, name], "idle": self.idle[shells, name]}
                 for (shells, encoding, name), cell in self.cells.items()
             ],
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Final
@@ -9,15 +10,18 @@ from typing import Final
 _SCHED: Final = 2
 """Of a clock of a process: the time that it ran, in nanoseconds; the ticks of its ``stat`` are of 10 ms."""
 _KIB: Final = 1024
+MIB: Final = 1 << 20
 
 
-def cpu_ns(pid: int) -> int:
-    """CPU time of a process, of all its threads, in the kernel and out of it."""
-    return time.clock_gettime_ns(~pid << 3 | _SCHED)  # clock_getcpuclockid(3)
+def cpu_s(pid: int) -> float:
+    """Seconds of processor that a process has used: of all its threads, in the kernel and out of it."""
+    return time.clock_gettime(~pid << 3 | _SCHED)  # clock_getcpuclockid(3)
 
 
-def peak_rss(pid: int) -> int:
-    """The most memory that a process has held, in bytes."""
-    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
-    [peak] = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
-    return int(peak) * _KIB
+def memory_mib(pid: int, what: str = "VmRSS") -> float:
+    """What a process holds now, or held at most (``VmHWM``). Raises :class:`AssertionError`."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    found = re.search(rf"^{what}:\s+(\d+) kB", status, re.MULTILINE)
+    if not found:
+        raise AssertionError(f"/proc/{pid}/status: no {what}")
+    return int(found[1]) * _KIB / MIB

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from bench import baseline, callgrind, workload
 from bench.baseline import RESULTS, differences, writer
-from bench.callgrind import CannotCount
+from bench.callgrind import CannotCountError
 from bench.circumstances import here
 from bench.page import ROOT, read_results, write_results
 from bench.parts import OFTEN, PARTS, REQUESTS, SHELLS
@@ -44,7 +44,7 @@ class Counted:
 
 
 def count_parts(checkout: Path) -> list[Counted]:
-    """Count the parts that a checkout names; ours if it is older than that. Raises :class:`CannotCount`."""
+    """Count the parts that a checkout names; ours if it is older. Raises :class:`CannotCountError`."""
     program = checkout / _PARTS_FILE
     if not program.exists():
         program = ROOT / _PARTS_FILE
@@ -64,7 +64,7 @@ def write_requests(folder: Path) -> None:
 
 
 def by_part(said: str, before_mark: Sequence[int]) -> list[Counted]:
-    """Whose the counts are, by what the program said. Raises :class:`CannotCount` if they do not add up."""
+    """Whose the counts are, by what the program said. Raises :class:`CannotCountError`."""
     found = []
     left = list(before_mark)
     for line in said.splitlines():
@@ -76,7 +76,7 @@ def by_part(said: str, before_mark: Sequence[int]) -> list[Counted]:
             break
         found.append(Counted(name, int(statistics.median(each)), each))
     if left or len(found) != len(said.splitlines()) or not found:
-        raise CannotCount(f"callgrind saw {len(before_mark)} marks, which are not those of: {said}")
+        raise CannotCountError(f"callgrind saw {len(before_mark)} marks, which are not those of: {said}")
     return found
 
 
@@ -106,11 +106,11 @@ def compare(found: Sequence[Counted], wanted: Mapping[str, int]) -> int:
 
 
 def check(root: Path, count: Count, environment: Mapping[str, str]) -> int:
-    """Compare with the baseline, in this environment; the exit status. Raises :class:`CannotCount`."""
+    """Compare with the baseline, in this environment; the exit status. Raises :class:`CannotCountError`."""
     try:
         kept = read_results(RESULTS.stem, root / RESULTS.parent)
     except OSError as error:
-        raise CannotCount(f"{error}: want a baseline: make bench-check WRITE=1") from error
+        raise CannotCountError(f"{error}: want a baseline: make bench-check WRITE=1") from error
     apart = differences(kept["environment"], environment)
     if not apart:
         return compare(_count(count, root), {part["name"]: part["instructions"] for part in kept["parts"]})
@@ -160,7 +160,7 @@ def main() -> int:
             other = _instructions(_count(count_parts, asked.compare.resolve()))
             return compare(_count(count_parts, ROOT), other)
         return check(ROOT, count_parts, baseline.environment())
-    except CannotCount as error:
+    except CannotCountError as error:
         print(f"bench-check: {error}", file=sys.stderr)
         return 2
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
-def render(results: Any) -> str:  # noqa: ANN401  # JSON
+def render(results: Mapping[str, Any]) -> str:
     """A table of the parts, and with what they were counted."""
     rows = [
         f"| {part['name']} | {part['what']} | {part['instructions']:,} | {_spread(part['rounds']):.1%} |"

@@ -10,11 +10,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from bench.cost import memory_mib
 from bench.fleet import Fleet, Planned, Shape
 from bench.hec import Hec
 from bench.scrapes import Body, Moment, Scrape, Shell, shell_frame
 from bench.senders import Load, Sent
-from bench.watching import Figures, memory_mib, percentile, spread, state_mib
+from bench.watching import Figures, percentile, spread, state_mib
 from tests.e2e.processes import Service, Started
 
 if TYPE_CHECKING:

@@ -6,11 +6,12 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
+from bench.cost import MIB, cpu_s, memory_mib
 from bench.gateway import Conditions, Subject, subject
 from bench.idle import Connections
 from bench.scrapes import Body, Moment, Scrape, Shell, shell_frame
 from bench.senders import Load
-from bench.watching import cpu_s, memory_mib, spread, state_mib
+from bench.watching import spread, state_mib
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,7 +23,6 @@ _ENOUGH_S: Final = 240.0
 _SHELLS_PER_NODE: Final = 100
 _FIRST_PID: Final = 1_000
 _GATEWAYS: Final = 10
-_MIB: Final = 1 << 20
 
 
 def fit(points: Sequence[tuple[float, float]]) -> dict[str, float]:
@@ -112,7 +112,7 @@ def by_sessions(counts: Sequence[int], connections: int, conditions: Conditions)
             idle.close()
         finally:
             load.close()
-        held["bytes_per_connection"] = (held["after_mib"] - before_mib) * _MIB / connections
+        held["bytes_per_connection"] = (held["after_mib"] - before_mib) * MIB / connections
         return {
             "started_mib": started_mib,
             "nodes": -(-counts[-1] // _SHELLS_PER_NODE),
@@ -127,7 +127,7 @@ def by_sessions(counts: Sequence[int], connections: int, conditions: Conditions)
 def _per_session(points: Sequence[Mapping[str, float]]) -> float:
     """From one count to ten times as many, the last step: all else is the same but for the nodes."""
     before, after = points[-2:]
-    return (after["rss_mib"] - before["rss_mib"]) * _MIB / (after["sessions"] - before["sessions"])
+    return (after["rss_mib"] - before["rss_mib"]) * MIB / (after["sessions"] - before["sessions"])
 
 
 class _Sessions:

@@ -22,7 +22,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 import grpc
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
@@ -47,7 +47,7 @@ _cygrpc: Final[Any] = importlib.import_module("grpc._cython.cygrpc")
 _send_message: Final = _cygrpc.SendMessageOperation
 
 
-def _send_as_it_is(message: bytes, flags: int) -> Any:  # noqa: ANN401  # an operation of the C core
+def _send_as_it_is(message: bytes, flags: int) -> object:
     return _send_message(message, flags | _IS_COMPRESSED if message.startswith(_GZIP) else flags)
 
 
@@ -143,17 +143,17 @@ class Generator:
         command = [sys.executable, "-m", "bench.load"]
         self._process = started.start("generator", command, stdout=subprocess.PIPE)
 
-    def __call__(self, do: str, **told: Any) -> Any:  # noqa: ANN401  # JSON
+    def __call__(self, do: str, **told: object) -> dict[str, Any]:
         """Have something done. Raises :class:`AssertionError` if it is not."""
-        to, back = self._process.stdin, self._process.stdout
-        assert to is not None  # noqa: S101  # it was started so
-        assert back is not None  # noqa: S101  # it was started so
+        to = cast("IO[bytes]", self._process.stdin)  # both are pipes: it was started so
+        back = cast("IO[bytes]", self._process.stdout)
         to.write(json.dumps({"do": do} | told).encode() + b"\n")
         to.flush()
         answer = back.readline()
         if not answer:
             raise AssertionError("the generator failed:\n" + self._started.log("generator"))
-        return json.loads(answer)
+        done: dict[str, Any] = json.loads(answer)
+        return done
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 RESULTS: Final = ROOT / "bench/results"
 PAGE: Final = ROOT / "docs/performance.md"
 
-SECTIONS: Final[dict[str, Callable[[Any], str]]] = {
+SECTIONS: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     "contenders": contenders_page.render,
     "counts": counts_page.render,
     "replay": replay_page.render,
@@ -30,9 +30,10 @@ SECTIONS: Final[dict[str, Callable[[Any], str]]] = {
 """What makes Markdown of the results of each benchmark, by its name."""
 
 
-def read_results(name: str, folder: Path = RESULTS) -> Any:  # noqa: ANN401  # JSON
+def read_results(name: str, folder: Path = RESULTS) -> dict[str, Any]:
     """What a benchmark measured last. Raises :class:`OSError` if it never ran."""
-    return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    return found
 
 
 def write_results(name: str, results: Mapping[str, Any], folder: Path = RESULTS) -> None:

@@ -66,7 +66,7 @@ _LIMIT: Final = 16 << 20
 _SELECTION: Final = Selection(("sh", "bash", "csh", "tcsh"), Redactor(()).clean)
 
 
-class NotCounted(Exception):  # noqa: N818  # says what is so
+class NotCountedError(Exception):
     """A part does not do what its name says, so its count would mean nothing."""
 
 
@@ -90,7 +90,7 @@ def _wire(folder: Path) -> Once:
         found = find_first(body, _SELECTION.needles)
         frames = find_frames(body, _SELECTION.max_resources)
         if hits_of(body, frames, found) or not find_progress(body, frames, ""):
-            raise NotCounted("want a request of a node, without shells")
+            raise NotCountedError("want a request of a node, without shells")
 
     return once
 
@@ -99,7 +99,7 @@ def _inflate(folder: Path) -> Once:
     body = _bodies(folder, 0)[0]
     message = gzip.compress(body, mtime=0)
     if inflate(message, _LIMIT) != body:
-        raise NotCounted("want the request that was compressed")
+        raise NotCountedError("want the request that was compressed")
     return lambda _number: inflate(message, _LIMIT)
 
 
@@ -112,7 +112,7 @@ def _decode(folder: Path) -> Once:
     def once(_number: int) -> None:
         tally = Tally()
         if [decode_safely(frame, _SELECTION, tally) for frame in hits].count(None) != len(hits) - 2:
-            raise NotCounted("want two shells")
+            raise NotCountedError("want two shells")
 
     return once
 
@@ -143,7 +143,7 @@ def _request(folder: Path, shells: int) -> Once:
     def once(number: int) -> None:
         [record] = read_request(bodies[number], _SELECTION, detector).records
         if len(record.samples) != shells:
-            raise NotCounted(f"want {shells} shells")
+            raise NotCountedError(f"want {shells} shells")
         _take(detector, record, number * _SCRAPE_NS)
 
     return once
@@ -167,7 +167,7 @@ def _found(arrivals: Sequence[Arrival]) -> list[Step]:
         detector.advance(_CLOSED_NS)
         step = detector.take_step()
         if len(step.findings) != 2:  # noqa: PLR2004  # the part is called so
-            raise NotCounted(f"want two findings, got {len(step.findings)}")
+            raise NotCountedError(f"want two findings, got {len(step.findings)}")
         steps.append(step)
     return steps
 
@@ -179,7 +179,7 @@ def _judge() -> Callable[[Step], Sentence]:
     def judge(step: Step) -> Sentence:
         sentence = bench.hear(store, step, _CLOSED_NS, _WALL_NS)
         if len(sentence.events) != 2:  # noqa: PLR2004  # the part is called so
-            raise NotCounted(f"want two events, got {len(sentence.events)}")
+            raise NotCountedError(f"want two events, got {len(sentence.events)}")
         return sentence
 
     return judge
@@ -214,7 +214,7 @@ def _store(folder: Path) -> Once:
         arrival, change = changes[number]
         store.append([arrival])
         if [entry for _, entry in store.read()] != [arrival]:
-            raise NotCounted("want what was appended")
+            raise NotCountedError("want what was appended")
         store.commit(change)
 
     return once
@@ -229,7 +229,7 @@ def _outbox(folder: Path) -> Once:
     def once(_number: int) -> None:
         taken = store.take(lane, 2)
         if len(taken) != 2:  # noqa: PLR2004  # the part is called so
-            raise NotCounted(f"want two events, got {len(taken)}")
+            raise NotCountedError(f"want two events, got {len(taken)}")
         store.settle([Outcome(queued.sequence, Settlement.DONE) for queued in taken])
 
     return once

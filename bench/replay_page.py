@@ -5,6 +5,8 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
+from bench.circumstances import told
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -25,19 +27,14 @@ _STATES: Final = {
 }
 
 
-def render(results: Any) -> str:  # noqa: ANN401  # JSON
+def render(results: Mapping[str, Any]) -> str:
     """Where it was measured, and a table for each part."""
-    here = results["here"]
-    where = (
-        f"{here['date']}, {here['cores']} cores, {here['cpu']}, {here['system']}, Python {here['python']},"
-        f" {here['versions']}.\n"
-    )
     parts = (
         _day(results["day"]),
         _compared(results["compared"], results["read"]),
         _starts(results["start"]),
     )
-    return "\n".join([where, *("\n".join(part) + "\n" for part in parts)])
+    return "\n".join([told(results["here"]) + ".\n", *("\n".join(part) + "\n" for part in parts)])
 
 
 def _spread(values: Iterable[float], form: str = ",.1f") -> str:

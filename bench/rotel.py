@@ -14,24 +14,24 @@ VERSION: Final = "0.0.1a15"
 _FETCH_S: Final = 120
 
 
-class Missing(Exception):  # noqa: N818  # says what is so
+class RotelMissingError(Exception):
     """It is not on this machine; the message says why."""
 
 
 def binary(*, fetch: bool) -> Path:
-    """Where the program is. Raises :class:`Missing`."""
+    """Where the program is. Raises :class:`RotelMissingError`."""
     tag = sys.implementation.cache_tag  # there is a wheel for each Python
     folder = _cache() / f"rotel-{VERSION}-{tag}"
     path = folder / "rotel/rotel-agent"
     if not path.exists():
         if not fetch:
-            raise Missing(f"rotel {VERSION} is not in the cache of the peers; make bench fetches it")
+            raise RotelMissingError(f"rotel {VERSION} is not in the peers' cache; make bench fetches it")
         folder.mkdir(parents=True, exist_ok=True)
         _fetch(folder)
         path.chmod(0o755)
     done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Missing(f"rotel {VERSION} does not start: {done.stderr.strip()}")
+        raise RotelMissingError(f"rotel {VERSION} does not start: {done.stderr.strip()}")
     return path
 
 
@@ -47,11 +47,11 @@ def _fetch(folder: Path) -> None:
                 timeout=_FETCH_S,
             )
         except subprocess.TimeoutExpired:
-            raise Missing(f"rotel {VERSION} was not to be had within {_FETCH_S} s") from None
+            raise RotelMissingError(f"rotel {VERSION} was not to be had within {_FETCH_S} s") from None
         wheels = list(Path(name).glob("*.whl"))
         if done.returncode or not wheels:
             why = done.stderr.strip().splitlines()[-1:] or ["no wheel"]
-            raise Missing(f"rotel {VERSION} is not to be had: {why[0]}")
+            raise RotelMissingError(f"rotel {VERSION} is not to be had: {why[0]}")
         with zipfile.ZipFile(wheels[0]) as wheel:
             wheel.extract("rotel/rotel-agent", folder)
 

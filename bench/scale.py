@@ -10,17 +10,13 @@ Nothing here is a test: a number of nodes that does not keep up is a result.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import sys
 import time
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from math import ceil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from bench import page
+from bench import circumstances, page
 from bench.curves import PICTURE, draw
 from bench.fleet import Shape
 from bench.gateway import Conditions, Course, run
@@ -153,22 +149,8 @@ def measure(plan: Plan, parts: Sequence[str]) -> dict[str, Any]:
         found = PARTS[name](plan)
         took_s = round(time.monotonic() - begin_s)
         _say(f"{name}: {took_s} s")
-        results[name] = {"circumstances": circumstances() | {"took_s": took_s}, "found": found}
+        results[name] = {"circumstances": circumstances.here() | {"took_s": took_s}, "found": found}
     return results
-
-
-def circumstances() -> dict[str, Any]:
-    """What is needed to judge a figure."""
-    cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    models = [line.partition(":")[2].strip() for line in cpuinfo.splitlines() if "model name" in line]
-    return {
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "cores": os.cpu_count(),
-        "cpu": models[0] if models else "unknown processor",
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("grpcio", "isal", "protobuf", "stringzilla", "apsw")},
-    }
 
 
 def _say(text: str) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bench.circumstances import told
+from bench.markdown import table
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 _CAPTION = "![Processor and memory of the service by size](performance-scale.svg)\n"
 
@@ -26,22 +29,11 @@ def render(results: Mapping[str, Any]) -> str:
     )
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table whose first column is text and whose others are figures."""
-    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
 def _where(results: Mapping[str, Any]) -> str:
     """Where each part was measured; usually all in one run."""
     parts_of: dict[str, list[str]] = {}
     for name, part in results.items():
-        at = part["circumstances"]
-        versions = ", ".join(f"{package} {number}" for package, number in sorted(at["versions"].items()))
-        where = (
-            f"{at['date']}, {at['cores']} x {at['cpu']}, {at['system']}, Python {at['python']}, {versions}"
-        )
-        parts_of.setdefault(where, []).append(name)
+        parts_of.setdefault(told(part["circumstances"]), []).append(name)
     return "".join(f"{_list(names)}: {where}.\n" for where, names in parts_of.items())
 
 

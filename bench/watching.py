@@ -4,33 +4,16 @@ from __future__ import annotations
 
 import re
 import statistics
-import time
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
+
+from bench.cost import MIB, cpu_s
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from tests.e2e.processes import Service
-
-MIB: Final = 1 << 20
-_OF_A_PROCESS: Final = 2
-"""How Linux numbers the clock of another process (``clock_getcpuclockid``)."""
-_KB: Final = 1024
-
-
-def cpu_s(pid: int) -> float:
-    """Seconds of processor that a process has used, by its clock: finer than the hundredths of ``/proc``."""
-    return time.clock_gettime(~pid << 3 | _OF_A_PROCESS)
-
-
-def memory_mib(pid: int, what: str = "VmRSS") -> float:
-    """What it holds now, or held at most (``VmHWM``)."""
-    found = re.search(rf"^{what}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-    if not found:
-        raise AssertionError(f"/proc/{pid}/status: no {what}")
-    return int(found[1]) * _KB / MIB
 
 
 def state_mib(folder: Path) -> float:

@@ -68,7 +68,7 @@ def results_of(cpu_us: dict[str, list[float]], later_us: list[float]) -> dict[st
                 "shells": shells,
                 "encoding": encoding,
                 "contender": name,
-                "rss": 20 << 20 if name == tables.OURS else 10 << 20,
+                "rss_mib": 20.0 if name == tables.OURS else 10.0,
                 "rounds": rounds
                 | {"cpu_us": cpu_us[name]}
                 | ({"later_us": later_us} if name == tables.OURS and shells else {}),
@@ -84,7 +84,7 @@ def test_a_ratio_is_of_each_round_and_holds_what_comes_later() -> None:
     cpu_us[tables.OURS] = [1040.0, 1000.0, 8000.0]
     lines = tables.render(results_of(cpu_us, [160.0, 200.0, 0.0])).splitlines()
     assert "Not measured: rotel is not there." in lines
-    now, with_later = "1.04 [1.00–2.00]", "1.20 [1.20–2.00]"  # noqa: RUF001  # a range
+    now, with_later = "1.04 [1.00-2.00]", "1.20 [1.20-2.00]"
     assert [line for line in lines if line.startswith(("| this service |", "| this service, gzip |"))] == [
         f"| this service | {' | '.join([*[now] * 2, *[with_later] * 4])} |",
         *(
@@ -108,7 +108,7 @@ def test_a_goal_is_met_by_the_median() -> None:
         *("no |", "no |"),  # the collector: 1, 1
     ]
     assert lines[first + 2] == (
-        "| this service / no-op | no shells | at most 1.05 | 1.04 [1.00–1.08] | yes |"  # noqa: RUF001  # a range
+        "| this service / no-op | no shells | at most 1.05 | 1.04 [1.00-1.08] | yes |"
     )
     assert (
         lines[first + 21] == "| rotel / this service | 30 shells, gzip | at least 1.00 | not measured | ? |"

@@ -13,7 +13,7 @@ import pytest
 
 from bench import callgrind, counts, counts_page, parts
 from bench.baseline import RESULTS, differences, environment
-from bench.callgrind import CannotCount
+from bench.callgrind import CannotCountError
 from bench.counts import Counted, by_part, check, failures
 from bench.page import ROOT, read_results, write_results
 from bench.workload import later, scrape
@@ -94,7 +94,7 @@ def test_a_count_is_the_median_of_the_rounds_behind_the_mark_that_ends_the_prepa
     ids=["too few", "too many", "nothing", "nothing said"],
 )
 def test_marks_that_are_not_those_of_the_parts_are_no_counts(said: str, marks: tuple[int, ...]) -> None:
-    with pytest.raises(CannotCount, match=r"^callgrind saw \d marks, which are not those of: "):
+    with pytest.raises(CannotCountError, match=r"^callgrind saw \d marks, which are not those of: "):
         by_part(said, marks)
 
 
@@ -123,7 +123,7 @@ def test_a_count_more_than_five_percent_above_its_baseline_fails_by_name(
 
 
 def test_without_a_baseline_nothing_passes(tmp_path: Path) -> None:
-    with pytest.raises(CannotCount, match=r"want a baseline: make bench-check WRITE=1$"):
+    with pytest.raises(CannotCountError, match=r"want a baseline: make bench-check WRITE=1$"):
         check(tmp_path, lambda _: [part("wire", 1)], HERE)
 
 
@@ -180,7 +180,7 @@ def test_elsewhere_a_cut_history_is_refused_for_it_may_lack_that_commit(
 ) -> None:
     shallow = tmp_path / "shallow"
     git(tmp_path, "clone", "--quiet", "--depth=1", elsewhere.as_uri(), str(shallow))
-    with pytest.raises(CannotCount, match=r"^the history is cut: "):
+    with pytest.raises(CannotCountError, match=r"^the history is cut: "):
         check(shallow, count_cost, ELSEWHERE)
 
 
@@ -236,5 +236,5 @@ def test_valgrind_counts_what_is_between_two_marks(tmp_path: Path) -> None:
 def test_a_program_that_fails_is_not_counted(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text("raise SystemExit('want two shells')")
-    with pytest.raises(CannotCount, match=r"exit status 1: .*(?s:.)*want two shells"):
+    with pytest.raises(CannotCountError, match=r"exit status 1: .*(?s:.)*want two shells"):
         callgrind.count([sys.executable, "-P", str(program)], ROOT)

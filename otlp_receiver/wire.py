@@ -83,13 +83,14 @@ def find_frames(body: bytes, limit: int) -> Frames:
     size = len(body)
     try:
         while position < size:
-            # The usual frame, spelled out: a tag of one byte, a length of two. It is counted afterwards, for
-            # such frames are too long for their number to take much.
+            # The usual frame, spelled out: a tag of one byte, a length of two.
             if body[position] == _FRAME_TAG:
                 low = body[position + 1]
                 if low >= _CONTINUED:
                     high = body[position + 2]
                     if high < _CONTINUED:
+                        if len(starts) == limit:
+                            raise TooManyResources
                         start = position + 3
                         position = start + low + (high << 7) - _CONTINUED
                         starts.append(start)
@@ -99,7 +100,7 @@ def find_frames(body: bytes, limit: int) -> Frames:
             position = _skip(body, start, tag, 0)
             if tag != _FRAME_TAG:
                 continue
-            if len(starts) >= limit:
+            if len(starts) == limit:
                 raise TooManyResources
             starts.append(_read_varint(body, start, _MAX_TAG_BYTES, _MAX_LENGTH)[1])
             ends.append(position)
@@ -107,8 +108,6 @@ def find_frames(body: bytes, limit: int) -> Frames:
         raise MalformedRequest from None
     if position != size:
         raise MalformedRequest
-    if len(starts) > limit:
-        raise TooManyResources
     return Frames(starts, ends)
 
 

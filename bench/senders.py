@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import grpc
 
 from tests.otlp_receiver.serving import EXPORT
+from tests.reliability.load import TRIED_AGAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,13 +23,6 @@ SENDERS: Final = 10
 """Requests that are under way on one connection: those of a collector's exporter."""
 TIMEOUT_S: Final = 5.0
 AGAIN_S: Final = 5.0
-_AGAIN: Final = {
-    grpc.StatusCode.CANCELLED,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    grpc.StatusCode.ABORTED,
-    grpc.StatusCode.UNAVAILABLE,
-}
-"""What a collector tries again."""
 
 
 @dataclass(slots=True)
@@ -144,7 +138,7 @@ class Load:
             request.refused = code.name
         with self._changed:
             gateway.under_way -= 1
-            if code in _AGAIN:
+            if code in TRIED_AGAIN:
                 heapq.heappush(self._again, (time.monotonic() + AGAIN_S, next(self._order), request))
             else:
                 request.ended, request.body = code is grpc.StatusCode.OK, b""

@@ -82,10 +82,10 @@ NO_MESSAGE: Final = Answer(
     grpc.StatusCode.INVALID_ARGUMENT, "no_message", "want exactly one message in the call"
 )
 TOO_LARGE: Final = Answer(
-    grpc.StatusCode.RESOURCE_EXHAUSTED, "no_message", "the message is larger than the receiver takes"
+    grpc.StatusCode.RESOURCE_EXHAUSTED, "too_large", "the message is larger than the receiver takes"
 )
 """Of a compressed message, as gRPC itself answers the others."""
-NOT_INFLATED: Final = Answer(grpc.StatusCode.INTERNAL, "no_message", "the message cannot be inflated")
+NOT_INFLATED: Final = Answer(grpc.StatusCode.INTERNAL, "not_inflated", "the message cannot be inflated")
 TWO_MESSAGES: Final = Answer(
     grpc.StatusCode.INVALID_ARGUMENT, "two_messages", "want exactly one message in the call"
 )

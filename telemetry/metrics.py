@@ -33,8 +33,8 @@ RECEIVER_REFUSED: Final = counter(
         "token_missing; token_wrong; no_place: too few receiver.workers; displaced: its message did not come"
         " and others needed the place; in_flight: receiver.max_in_flight is reached; stopping;"
         " receive_timeout;"
-        " no_message: larger than receiver.max_request_size, not to be inflated, or given up by the sender;"
-        " two_messages;"
+        " no_message: larger than receiver.max_request_size as it came, or given up by the sender;"
+        " too_large: than that when inflated; not_inflated: its compression is broken; two_messages;"
         " malformed; too_many_resources; not_accepted: not stored in time; failed: a defect of this program"
     ),
 )
@@ -80,7 +80,7 @@ RECEIVER_HEALTH_CHECKS: Final = counter(
     "Calls of the gRPC health service.",
     "result",
     result="OK (answered, whatever the status); unknown_service; malformed; and, as of Export: no_place, "
-    "displaced, receive_timeout, no_message, two_messages",
+    "displaced, receive_timeout, no_message, too_large, not_inflated, two_messages",
 )
 RECEIVER_TLS_HANDSHAKES: Final = counter("receiver_tls_handshakes", "TLS handshakes begun by clients.")
 RECEIVER_TLS_REFUSED: Final = counter(

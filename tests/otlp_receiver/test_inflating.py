@@ -93,9 +93,12 @@ def test_a_server_takes_both_compressions_of_grpc_and_holds_its_limit(compressio
         assert larger == Answered(
             grpc.StatusCode.RESOURCE_EXHAUSTED, "the message is larger than the receiver takes"
         )
+        broken = running.export(gzip.compress(ONE_SHELL)[:-1])
+        assert broken == Answered(grpc.StatusCode.INTERNAL, "the message cannot be inflated")
     [[record]] = running.sink.taken
     assert len(record.samples) == 1
-    assert changes["refused_total no_message"] == 1
+    assert changes["refused_total not_inflated"] == 1
+    assert changes["refused_total too_large"] == 1
     assert changes["requests_total RESOURCE_EXHAUSTED"] == 1
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from store.sqlite import SqliteStore
 from tests.e2e.processes import ROOT, Started, free_port
 from tests.reliability.backlog import ROOM
-from tests.reliability.serving import environment, is_ready, peak
+from tests.reliability.serving import delivering, environment, is_ready, peak
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -93,17 +93,8 @@ def start(state: Path, folder: Path) -> Start:
     shutil.copytree(state, folder / "state")
     for file in (folder / "state").iterdir():
         _sync(file)
-    token = folder / "token"
-    token.write_text("00000000-0000-0000-0000-000000000000\n")
-    token.chmod(0o600)
     http, started = free_port(), Started(folder)
-    keys = {
-        "RECEIVER__ENDPOINT": f"127.0.0.1:{free_port()}",
-        "HTTP__ENDPOINT": f"127.0.0.1:{http}",
-        "EXPORTER__SINK": "hec",
-        "EXPORTER__HEC__URL": f"http://127.0.0.1:{free_port()}",  # where nobody listens
-        "EXPORTER__HEC__TOKEN_FILE": str(token),
-    }
+    keys = delivering(folder, http, free_port())  # where nobody listens
     command = [sys.executable, "-m", "otel_shell_detector", "serve"]
     begun = time.monotonic()
     service = started.start("service", command, environment(folder / "state", ROOM, **keys))

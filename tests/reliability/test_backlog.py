@@ -23,7 +23,7 @@ import pytest
 from detector.events import Lane
 from tests.e2e.processes import ROOT, Started, free_port, until
 from tests.reliability.backlog import ROOM, OrderedHec, build, id_of, lane_of
-from tests.reliability.serving import MIB, environment, is_ready, peak, report
+from tests.reliability.serving import MIB, delivering, environment, is_ready, peak, report
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,18 +91,9 @@ def test_a_million_waiting_events_do_not_keep_it_from_being_ready_and_are_delive
 ) -> None:
     if COLD:
         _forget(state / "state.db")
-    token = tmp_path / "token"
-    token.write_text("00000000-0000-0000-0000-000000000000\n")
-    token.chmod(0o600)
     http, started = free_port(), Started(tmp_path)
     with OrderedHec(EVENTS) as hec:
-        keys = {
-            "RECEIVER__ENDPOINT": f"127.0.0.1:{free_port()}",
-            "HTTP__ENDPOINT": f"127.0.0.1:{http}",
-            "EXPORTER__SINK": "hec",
-            "EXPORTER__HEC__URL": f"http://127.0.0.1:{hec.port}",
-            "EXPORTER__HEC__TOKEN_FILE": str(token),
-        }
+        keys = delivering(tmp_path, http, hec.port)
         began = time.monotonic()
         service = started.start(
             "service",

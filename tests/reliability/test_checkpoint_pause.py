@@ -33,7 +33,7 @@ from store.sqlite import SqliteStore
 from telemetry import metrics
 from tests.detector.world import cpu, memory, ns, record, sample
 from tests.e2e.processes import Started, free_port
-from tests.reliability.serving import MIB, environment, is_ready, peak, report
+from tests.reliability.serving import MIB, delivering, environment, is_ready, peak, report
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -215,17 +215,8 @@ def test_a_node_with_thousands_of_shells_stops_the_answers_no_longer(
 def test_a_restart_with_100000_open_sessions_is_ready_and_has_them(
     turned: Turned, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    token = tmp_path / "token"
-    token.write_text("00000000-0000-0000-0000-000000000000\n")
-    token.chmod(0o600)
     http, started = free_port(), Started(tmp_path)
-    keys = {
-        "RECEIVER__ENDPOINT": f"127.0.0.1:{free_port()}",
-        "HTTP__ENDPOINT": f"127.0.0.1:{http}",
-        "EXPORTER__SINK": "hec",
-        "EXPORTER__HEC__URL": f"http://127.0.0.1:{free_port()}",
-        "EXPORTER__HEC__TOKEN_FILE": str(token),
-    }
+    keys = delivering(tmp_path, http, free_port())
     began = time.monotonic()
     service = started.start(
         "service",
